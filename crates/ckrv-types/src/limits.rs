@@ -1,0 +1,88 @@
+//! Every limit of the API in one place. Sizes in bytes, times in seconds unless a name says otherwise.
+
+/// Largest request body of a JSON route.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Request line and headers together.
+pub const HEADER_BYTES: usize = 32 * 1024;
+/// Longest time from a request to the beginning of its answer.
+pub const REQUEST_SECONDS: u64 = 60;
+/// Streams (logs, events) open at once by one API key, in one server.
+pub const STREAMS_PER_KEY: usize = 512;
+/// Largest prompt.
+pub const PROMPT_BYTES: usize = 256 * 1024;
+/// Largest command: number of arguments, and bytes of all together.
+pub const COMMAND_ARGS: usize = 256;
+pub const COMMAND_BYTES: usize = 128 * 1024;
+pub const ENV_ENTRIES: usize = 128;
+pub const ENV_BYTES: usize = 64 * 1024;
+pub const LABELS: usize = 32;
+pub const LABEL_KEY_CHARS: usize = 63;
+pub const LABEL_VALUE_CHARS: usize = 255;
+pub const ARTIFACT_GLOBS: usize = 32;
+pub const GLOB_CHARS: usize = 512;
+pub const REPO_URL_CHARS: usize = 2048;
+pub const REF_CHARS: usize = 255;
+pub const NAME_CHARS: usize = 63;
+pub const IMAGE_CHARS: usize = 512;
+/// Longest message kept with a cause or an observation.
+pub const MESSAGE_CHARS: usize = 2000;
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+pub const PRIORITY_MAX: i32 = 100;
+pub const MAX_ATTEMPTS: u32 = 10;
+
+/// Default and largest page of a list.
+pub const PAGE_DEFAULT: u32 = 50;
+pub const PAGE_MAX: u32 = 200;
+
+/// One log line's text; longer ones are cut and marked.
+pub const LINE_BYTES: usize = 64 * 1024;
+/// One append: lines, bytes on the wire (compressed), bytes decompressed.
+pub const BATCH_LINES: usize = 10_000;
+pub const BATCH_WIRE_BYTES: usize = 4 * 1024 * 1024;
+pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Log kept per job; lines past it are counted, not kept.
+pub const JOB_LOG_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Artifacts of one attempt: number, size of each.
+pub const ARTIFACTS: usize = 1000;
+pub const ARTIFACT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Artifact name: a relative path with `/`.
+pub const ARTIFACT_NAME_CHARS: usize = 512;
+
+/// A worker or runner beats this often, and is lost after [`LEASE_SECONDS`] of silence.
+pub const BEAT_SECONDS: u64 = 10;
+pub const LEASE_SECONDS: u64 = 30;
+/// A partial line is shown after this silence, in milliseconds.
+pub const PARTIAL_LINE_MILLIS: u64 = 200;
+/// A stream without events sends a comment this often; its right to read is checked again as often as said.
+pub const STREAM_HEARTBEAT_SECONDS: u64 = 15;
+pub const STREAM_RECHECK_SECONDS: u64 = 30;
+/// A runner: attempts at once, classes, items of one heartbeat or observation.
+pub const RUNNER_CAPACITY: u32 = 10_000;
+pub const RUNNER_CLASSES: usize = 256;
+pub const RUNNER_ITEMS: usize = 20_000;
+/// Longest long poll for assignments.
+pub const ASSIGNMENTS_WAIT_SECONDS: u64 = 30;
+pub const IDEMPOTENCY_HOURS: u64 = 24;
+
+/// The four limits of an attempt: default and largest, in seconds.
+pub const QUEUE_DEFAULT: u64 = 24 * 3600;
+pub const QUEUE_MAX: u64 = 7 * 24 * 3600;
+pub const START_DEFAULT: u64 = 15 * 60;
+pub const START_MAX: u64 = 2 * 3600;
+pub const RUN_DEFAULT: u64 = 2 * 3600;
+pub const RUN_MAX: u64 = 24 * 3600;
+pub const IDLE_DEFAULT: u64 = 30 * 60;
+pub const IDLE_MAX: u64 = 24 * 3600;
+/// Time between SIGTERM and SIGKILL for the agent.
+pub const GRACE_DEFAULT: u64 = 30;
+pub const GRACE_MAX: u64 = 600;
+/// Collecting and storing the work: after this long a worker that still says `finishing` is taken for stuck.
+pub const FINISH_SECONDS: u64 = 3600;
+/// What is granted to a worker beyond a limit that it keeps itself, before the server steps in.
+pub const SLACK_SECONDS: u64 = 30;
+pub const BUDGET_USD_MAX: f64 = 10_000.0;
+
+/// What is kept how long after a job's end, in days: log and artifacts; rows.
+pub const RETENTION_DAYS: i64 = 7;
+pub const ROW_RETENTION_DAYS: i64 = 90;
