@@ -1,0 +1,43 @@
+//! Who the token stands for; API keys; runners; whether the server is up.
+
+use ckrv_types::identity::{ApiKey, CreateKey, CreateRunner, RunnerInfo, WhoAmI, WithToken};
+use ckrv_types::{KeyId, Page, RunnerId};
+
+use crate::{Client, ClientError};
+
+impl Client {
+    pub async fn whoami(&self) -> Result<WhoAmI, ClientError> {
+        self.transport.json(self.transport.get(["v1", "whoami"]), "an identity").await
+    }
+
+    pub async fn keys(&self) -> Result<Page<ApiKey>, ClientError> {
+        self.transport.json(self.transport.get(["v1", "keys"]), "a list of keys").await
+    }
+
+    /// A new API key, with the token that is shown this one time.
+    pub async fn create_key(&self, key: &CreateKey) -> Result<WithToken<ApiKey>, ClientError> {
+        self.transport.json(self.transport.create(["v1", "keys"]).json(key), "a key").await
+    }
+
+    pub async fn revoke_key(&self, id: KeyId) -> Result<(), ClientError> {
+        self.transport.done(self.transport.delete(["v1", "keys", &id.to_string()])).await
+    }
+
+    pub async fn runners(&self) -> Result<Page<RunnerInfo>, ClientError> {
+        self.transport.json(self.transport.get(["v1", "runners"]), "a list of runners").await
+    }
+
+    /// A new runner of the caller's organization, with the token that is shown this one time.
+    pub async fn create_runner(&self, runner: &CreateRunner) -> Result<WithToken<RunnerInfo>, ClientError> {
+        self.transport.json(self.transport.create(["v1", "runners"]).json(runner), "a runner").await
+    }
+
+    pub async fn revoke_runner(&self, id: RunnerId) -> Result<(), ClientError> {
+        self.transport.done(self.transport.delete(["v1", "runners", &id.to_string()])).await
+    }
+
+    /// Whether the control plane and what it needs (database, object store) are up.
+    pub async fn health(&self) -> Result<(), ClientError> {
+        self.transport.done(self.transport.get(["v1", "health"])).await
+    }
+}

@@ -1,0 +1,228 @@
+//! Requests on the wire: address, credential, retries, and problems read from the answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ckrv_types::{Problem, Secret, problem};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, redirect};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::config::{self, ClientConfig, ConfigError, Timeouts};
+use crate::{ClientError, Retry};
+
+/// One control plane, one credential. Clones share their connections.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    shared: Arc<Shared>,
+    bearer: HeaderValue,
+    retry: Retry,
+}
+
+struct Shared {
+    http: reqwest::Client,
+    base: Url,
+    /// `base` without a slash at its end, for messages.
+    server: String,
+    timeouts: Timeouts,
+    allow_plain_http: bool,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("server", &self.shared.server).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
+        config::check_server(&config.server, config.allow_plain_http)?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(config.user_agent)
+            .redirect(redirect::Policy::none())
+            .connect_timeout(config.timeouts.connect)
+            .tcp_nodelay(true);
+        if config::is_loopback(&config.server) {
+            builder = builder.no_proxy();
+        }
+        let shared = Shared {
+            http: builder.build().map_err(ConfigError::Tls)?,
+            server: config.server.as_str().trim_end_matches('/').to_owned(),
+            base: config.server,
+            timeouts: config.timeouts,
+            allow_plain_http: config.allow_plain_http,
+        };
+        Ok(Self { shared: Arc::new(shared), bearer: config::bearer(&config.token)?, retry: config.retry })
+    }
+
+    /// The same control plane and connections, with another credential.
+    pub(crate) fn with_token(&self, token: &Secret) -> Result<Self, ConfigError> {
+        Ok(Self { bearer: config::bearer(token)?, ..self.clone() })
+    }
+
+    pub(crate) fn with_retry(&self, retry: Retry) -> Self {
+        Self { retry, ..self.clone() }
+    }
+
+    pub(crate) fn server(&self) -> &str {
+        &self.shared.server
+    }
+
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.shared.timeouts
+    }
+
+    pub(crate) fn get<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub(crate) fn post<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// A `POST` that creates: sent with an idempotency key of its own, so that repeating it creates nothing more.
+    pub(crate) fn create<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        self.post(path).header("idempotency-key", format!("{:032x}", rand::random::<u128>()))
+    }
+
+    pub(crate) fn delete<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        self.request(Method::DELETE, path)
+    }
+
+    fn request<'p>(&self, method: Method, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        let mut url = self.shared.base.clone();
+        url.path_segments_mut().expect("http and https URLs have a path").pop_if_empty().extend(path);
+        self.shared.http.request(method, url).header(AUTHORIZATION, self.bearer.clone())
+    }
+
+    /// Sends a request that may be repeated, and reads the JSON of its answer; `what` names it in errors.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        what: &'static str,
+    ) -> Result<T, ClientError> {
+        self.json_after(Duration::ZERO, request, what).await
+    }
+
+    /// The same for a request that the server may hold back for `wait` on purpose.
+    pub(crate) async fn json_after<T: DeserializeOwned>(
+        &self,
+        wait: Duration,
+        request: RequestBuilder,
+        what: &'static str,
+    ) -> Result<T, ClientError> {
+        let bytes = self.bytes(request.header(ACCEPT, "application/json"), wait).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ClientError::Body {
+            server: self.server().into(),
+            what,
+            source,
+        })
+    }
+
+    /// Sends a request that may be repeated, and drops the body of its answer.
+    pub(crate) async fn done(&self, request: RequestBuilder) -> Result<(), ClientError> {
+        self.bytes(request, Duration::ZERO).await.map(drop)
+    }
+
+    async fn bytes(&self, request: RequestBuilder, wait: Duration) -> Result<Bytes, ClientError> {
+        let request = request.timeout(wait + self.shared.timeouts.request);
+        self.retry
+            .run(|| async {
+                let response = no_redirect(self.server(), exchange(self.server(), again(&request)).await?)?;
+                response.bytes().await.map_err(|source| unreachable(self.server(), source))
+            })
+            .await
+    }
+
+    /// One try at a request whose answer is a stream. Only its beginning is limited in time.
+    pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        no_redirect(self.server(), self.begin(self.server(), request).await?)
+    }
+
+    /// Sends a request that may be repeated, whose answer is an object: at once, or by the one redirect that the API
+    /// knows, which is followed without the credential.
+    pub(crate) async fn object(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let once = || async {
+            let response = self.begin(self.server(), again(&request)).await?;
+            match redirect_of(&response) {
+                Some(to) => self.follow(&response, &to).await,
+                None => Ok(response),
+            }
+        };
+        self.retry.run(once).await
+    }
+
+    async fn follow(&self, response: &Response, to: &str) -> Result<Response, ClientError> {
+        let refused = || ClientError::Redirect { server: self.server().into(), to: without_query(to) };
+        let target = response.url().join(to).map_err(|_| refused())?;
+        if !config::is_private_enough(&target, self.shared.allow_plain_http) {
+            return Err(refused());
+        }
+        let store = target.origin().ascii_serialization();
+        no_redirect(&store, self.begin(&store, self.shared.http.get(target)).await?)
+    }
+
+    async fn begin(&self, server: &str, request: RequestBuilder) -> Result<Response, ClientError> {
+        let limit = self.shared.timeouts.request;
+        let silent = || ClientError::Interrupted { server: server.into(), what: format!("no answer in {limit:?}") };
+        tokio::time::timeout(limit, exchange(server, request)).await.map_err(|_| silent())?
+    }
+}
+
+/// Sends, and reads a refusal. Redirects are for the caller to refuse or follow.
+async fn exchange(server: &str, request: RequestBuilder) -> Result<Response, ClientError> {
+    let response = request.send().await.map_err(|source| unreachable(server, source))?;
+    if response.status().is_success() || redirect_of(&response).is_some() {
+        return Ok(response);
+    }
+    Err(refusal(server, response).await)
+}
+
+async fn refusal(server: &str, response: Response) -> ClientError {
+    let status = response.status().as_u16();
+    let retry_after = retry_after(&response);
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if media_type.starts_with(problem::MEDIA_TYPE)
+        && let Ok(bytes) = response.bytes().await
+        && let Ok(problem) = serde_json::from_slice::<Problem>(&bytes)
+    {
+        return ClientError::Problem { problem: Box::new(problem), retry_after };
+    }
+    ClientError::Status { server: server.into(), status, retry_after }
+}
+
+/// The URL is left out: it may be a presigned one, and the server's name stands in the message already.
+fn unreachable(server: &str, source: reqwest::Error) -> ClientError {
+    ClientError::Unreachable { server: server.into(), source: source.without_url() }
+}
+
+fn no_redirect(server: &str, response: Response) -> Result<Response, ClientError> {
+    match redirect_of(&response) {
+        Some(to) => Err(ClientError::Redirect { server: server.into(), to: without_query(&to) }),
+        None => Ok(response),
+    }
+}
+
+fn again(request: &RequestBuilder) -> RequestBuilder {
+    request.try_clone().expect("a body held in memory can be sent again")
+}
+
+/// Where a redirect leads.
+fn redirect_of(response: &Response) -> Option<String> {
+    let value = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// A presigned URL's query is a credential: it is never shown.
+fn without_query(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3) in seconds; the date form is for caches and is not used by ckrv.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
