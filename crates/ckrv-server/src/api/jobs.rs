@@ -1,0 +1,174 @@
+//! Jobs: submit, look, cancel, repeat.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use ckrv_types::job::{CancelOutcome, Cancelled, SubmitJob};
+use ckrv_types::problem::FieldError;
+use ckrv_types::{AttemptId, Cause, Job, JobId, JobSpec, Problem, ProblemCode, ProjectId, RepoUrl};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::once::{IdempotencyKey, Once};
+use super::{Created, invalid, invalid_fields, to_value};
+use crate::auth::Auth;
+use crate::crash_point;
+use crate::db::jobs::NewJob;
+use crate::db::transition::Transition;
+use crate::db::{Tx, jobs};
+use crate::error::ApiResult;
+use crate::http::extract::{Body, Path, parse_json};
+use crate::http::problems::{Authenticated, BadRequest, Conflict, Invalid, JsonBody, NotFound};
+use crate::state::AppState;
+
+const COLLECTION: &str = "/v1/jobs";
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(submit)).routes(routes!(get)).routes(routes!(cancel)).routes(routes!(retry))
+}
+
+/// Hand in a job.
+///
+/// With an `Idempotency-Key` the same request may be sent again for 24 hours and makes one job.
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "submitJob",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+    request_body = SubmitJob,
+    responses((status = 201, body = Job, headers(("Location" = String, description = "The job's address."))),
+        Authenticated, JsonBody, Conflict))]
+async fn submit(
+    State(state): State<AppState>,
+    auth: Auth,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> ApiResult<Created> {
+    let SubmitJob { spec, project } = parse_json(&headers, &body)?;
+    let repo = check(&state, &spec)?;
+    let once = Once::new(&auth, "POST /v1/jobs", &key, &[&body]);
+    let mut tx = state.db.tenant(auth.org).await?;
+    if let Some(answer) = once.answered(&mut tx).await? {
+        return Ok(Created::below(COLLECTION, answer));
+    }
+    let project = allowed_project(&auth, project)?;
+    let new =
+        NewJob { id: JobId::new(), org: auth.org, project, key: auth.key, spec: &spec, repo: &repo, retry_of: None };
+    accept(&state, tx, &once, new).await
+}
+
+/// A job with all its attempts.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "getJob",
+    params(("id" = JobId, Path)),
+    responses((status = 200, body = Job), Authenticated, NotFound))]
+async fn get(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -> ApiResult<axum::Json<Job>> {
+    let mut tx = state.db.tenant(auth.org).await?;
+    Ok(axum::Json(existing(&mut tx, &auth, id).await?))
+}
+
+/// Ask to stop a job.
+///
+/// A queued job is cancelled at once; a running one as soon as its agent is stopped. Asking twice, or when the job is over,
+/// is not an error.
+#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancelJob",
+    params(("id" = JobId, Path)),
+    responses((status = 200, body = Cancelled), Authenticated, NotFound))]
+async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -> ApiResult<axum::Json<Cancelled>> {
+    let mut tx = state.db.tenant(auth.org).await?;
+    let head = jobs::lock(&mut tx, id, auth.project).await?.ok_or(ProblemCode::NotFound)?;
+    if head.state.is_terminal() {
+        let job = existing(&mut tx, &auth, id).await?;
+        return Ok(axum::Json(Cancelled { outcome: CancelOutcome::AlreadyFinished, job }));
+    }
+    jobs::request_cancel(&mut tx, id).await?;
+    let attempt = AttemptId { job: id, number: head.attempt };
+    let ended = match head.state {
+        ckrv_types::State::Queued => Transition::end(attempt, Cause::CancelledByUser, None).apply(&mut tx).await?,
+        _ => None,
+    };
+    let job = existing(&mut tx, &auth, id).await?;
+    tx.commit().await?;
+    crash_point!("server.cancel.committed");
+    state.wake.notify_job(id);
+    if let Some(moved) = ended {
+        moved.announce(id, &state.wake);
+    }
+    let outcome = if job.state.is_terminal() { CancelOutcome::Cancelled } else { CancelOutcome::Requested };
+    Ok(axum::Json(Cancelled { outcome, job }))
+}
+
+/// Run a finished job's specification again, as a new job.
+#[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs", operation_id = "retryJob",
+    params(("id" = JobId, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+    responses((status = 201, body = Job, headers(("Location" = String, description = "The new job's address."))),
+        Authenticated, BadRequest, NotFound, Conflict, Invalid))]
+async fn retry(
+    State(state): State<AppState>,
+    auth: Auth,
+    key: IdempotencyKey,
+    Path(id): Path<JobId>,
+) -> ApiResult<Created> {
+    let name = id.to_string();
+    let once = Once::new(&auth, "POST /v1/jobs/{id}/retry", &key, &[name.as_bytes()]);
+    let mut tx = state.db.tenant(auth.org).await?;
+    if let Some(answer) = once.answered(&mut tx).await? {
+        return Ok(Created::below(COLLECTION, answer));
+    }
+    let old = existing(&mut tx, &auth, id).await?;
+    if !old.state.is_terminal() {
+        return Err(Problem::new(ProblemCode::Conflict)
+            .detail(format!("The job is {}: only a job that is over can be retried.", old.state))
+            .hint(format!("Wait for it, or cancel it first: ckrv cancel {id}"))
+            .into());
+    }
+    let repo = check(&state, &old.spec)?;
+    let new = NewJob {
+        id: JobId::new(),
+        org: auth.org,
+        project: Some(old.project),
+        key: auth.key,
+        spec: &old.spec,
+        repo: &repo,
+        retry_of: Some(id),
+    };
+    accept(&state, tx, &once, new).await
+}
+
+/// The last steps of both ways to a new job.
+async fn accept(state: &AppState, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) -> ApiResult<Created> {
+    match jobs::submit(&mut tx, &new).await {
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            return Err(invalid("project", "there is no such project"));
+        }
+        submitted => submitted?,
+    }
+    let job = jobs::get(&mut tx, new.id, None).await?.ok_or(ProblemCode::Internal)?;
+    let body = to_value(&job);
+    once.keep(&mut tx, &body).await?;
+    tx.commit().await?;
+    crash_point!("server.submit.committed");
+    state.wake.notify_admission();
+    Ok(Created::below(COLLECTION, body))
+}
+
+pub(super) async fn existing(tx: &mut Tx, auth: &Auth, id: JobId) -> ApiResult<Job> {
+    Ok(jobs::get(tx, id, auth.project).await?.ok_or(ProblemCode::NotFound)?)
+}
+
+/// The specification's rules; answers the repository's URL as it was understood.
+fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
+    let policy = state.config.repo_policy();
+    let errors = spec.check(&policy);
+    if !errors.is_empty() {
+        let in_spec = |error: FieldError| FieldError { field: format!("spec.{}", error.field), ..error };
+        return Err(invalid_fields(errors.into_iter().map(in_spec).collect()));
+    }
+    let url = RepoUrl::parse(&spec.repo, &policy).map_err(|error| invalid("spec.repo", error.to_string()))?;
+    Ok(url.to_string())
+}
+
+/// The project for a new job: a key that is limited to one sees no other.
+fn allowed_project(auth: &Auth, wanted: Option<ProjectId>) -> ApiResult<Option<ProjectId>> {
+    match (auth.project, wanted) {
+        (Some(own), Some(wanted)) if own != wanted => Err(invalid("project", "there is no such project")),
+        (own, wanted) => Ok(wanted.or(own)),
+    }
+}

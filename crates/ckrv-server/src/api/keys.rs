@@ -1,0 +1,103 @@
+//! API keys of the organization. A key that is limited to a project manages none.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use ckrv_types::identity::{ApiKey, CreateKey, WithToken};
+use ckrv_types::token::TokenKind;
+use ckrv_types::{KeyId, Page, ProblemCode};
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::once::{IdempotencyKey, Once};
+use super::shown_once::{NewToken, shown};
+use super::{Created, check_name, invalid};
+use crate::auth::Auth;
+use crate::db::keys::{self, NewKey};
+use crate::error::ApiResult;
+use crate::http::extract::{Body, Path, parse_json};
+use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
+use crate::state::AppState;
+
+const COLLECTION: &str = "/v1/keys";
+const KIND: TokenKind = TokenKind::Live;
+/// A hundred years are as good as for ever.
+const DAYS_MAX: u32 = 36_500;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+/// List the organization's API keys, newest first, without their tokens.
+#[utoipa::path(get, path = "/v1/keys", tag = "identity", operation_id = "listKeys",
+    responses((status = 200, body = Page<ApiKey>), Authenticated))]
+async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json<Page<ApiKey>>> {
+    auth.whole_organization()?;
+    let mut tx = state.db.tenant(auth.org).await?;
+    Ok(axum::Json(Page { items: keys::list(&mut tx).await?, next: None }))
+}
+
+/// Make an API key. Its token is in this answer and nowhere else.
+#[utoipa::path(post, path = "/v1/keys", tag = "identity", operation_id = "createKey",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+    request_body = CreateKey,
+    responses((status = 201, body = WithToken<ApiKey>, headers(("Location" = String, description = "The key's address."))),
+        Authenticated, JsonBody, Conflict))]
+async fn create(
+    State(state): State<AppState>,
+    auth: Auth,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> ApiResult<Created> {
+    auth.whole_organization()?;
+    let wanted: CreateKey = parse_json(&headers, &body)?;
+    check_name(&wanted.name)?;
+    if wanted.expires_in_days.is_some_and(|days| days == 0 || days > DAYS_MAX) {
+        return Err(invalid("expires_in_days", format!("1 to {DAYS_MAX}")));
+    }
+    let once = Once::new(&auth, "POST /v1/keys", &key, &[&body]);
+    let mut tx = state.db.tenant(auth.org).await?;
+    if let Some(kept) = once.answered(&mut tx).await? {
+        return answer(&state, kept);
+    }
+    let id = KeyId::new();
+    let token = NewToken::new(&state.signer, KIND, &id.to_string());
+    let new = NewKey {
+        id,
+        org: auth.org,
+        project: wanted.project,
+        name: &wanted.name,
+        hash: token.hash,
+        expires_in_days: wanted.expires_in_days,
+    };
+    let made = match keys::create(&mut tx, &new).await {
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            return Err(invalid("project", "there is no such project"));
+        }
+        made => made?,
+    };
+    let kept = token.sealed(&made);
+    once.keep(&mut tx, &kept).await?;
+    tx.commit().await?;
+    answer(&state, kept)
+}
+
+fn answer(state: &AppState, kept: Value) -> ApiResult<Created> {
+    Ok(Created::below(COLLECTION, shown(&state.signer, KIND, kept)?))
+}
+
+/// Revoke an API key. It is refused everywhere within a minute.
+#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "identity", operation_id = "revokeKey",
+    params(("id" = KeyId, Path)),
+    responses((status = 204, description = "It is revoked."), Authenticated, NotFound))]
+async fn revoke(State(state): State<AppState>, auth: Auth, Path(id): Path<KeyId>) -> ApiResult<StatusCode> {
+    auth.whole_organization()?;
+    let mut tx = state.db.tenant(auth.org).await?;
+    if !keys::revoke(&mut tx, id).await? {
+        return Err(ProblemCode::NotFound.into());
+    }
+    tx.commit().await?;
+    state.credentials.keys.forget(|auth| auth.key == id);
+    Ok(StatusCode::NO_CONTENT)
+}

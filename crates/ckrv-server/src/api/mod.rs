@@ -1,0 +1,77 @@
+//! `/v1`: what users and their programs ask for. Handlers read the request, open the transaction and answer; rules of
+//! the specification are `ckrv_types`', SQL is `db`'s.
+
+mod events;
+mod explain;
+mod job_list;
+mod jobs;
+mod keys;
+mod once;
+mod runners;
+mod shown_once;
+mod whoami;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ckrv_types::problem::FieldError;
+use ckrv_types::{Problem, ProblemCode};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::{ApiError, ApiResult};
+use crate::state::AppState;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .merge(jobs::routes())
+        .merge(job_list::routes())
+        .merge(explain::routes())
+        .merge(events::routes())
+        .merge(whoami::routes())
+        .merge(keys::routes())
+        .merge(runners::routes())
+}
+
+/// 201, with the address of what was made.
+struct Created {
+    location: String,
+    body: Value,
+}
+
+impl Created {
+    /// `body` must have an `id`, by which it is found below `collection`.
+    fn below(collection: &str, body: Value) -> Self {
+        let id = body.get("id").and_then(Value::as_str).unwrap_or_default();
+        Self { location: format!("{collection}/{id}"), body }
+    }
+}
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, [(header::LOCATION, self.location)], axum::Json(self.body)).into_response()
+    }
+}
+
+fn to_value(body: &impl Serialize) -> Value {
+    serde_json::to_value(body).expect("the API's types have only string keys")
+}
+
+/// 422 for one field.
+fn invalid(field: &str, message: impl Into<String>) -> ApiError {
+    invalid_fields(vec![FieldError { field: field.to_owned(), message: message.into() }])
+}
+
+fn invalid_fields(errors: Vec<FieldError>) -> ApiError {
+    let detail =
+        errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect::<Vec<_>>().join("; ");
+    Problem { errors, ..Problem::new(ProblemCode::Invalid).detail(detail) }.into()
+}
+
+/// 422 unless `name` can name a thing of ours.
+fn check_name(name: &str) -> ApiResult<()> {
+    if ckrv_types::spec::is_name(name) {
+        return Ok(());
+    }
+    Err(invalid("name", "1 to 63 of a-z 0-9 - are expected"))
+}

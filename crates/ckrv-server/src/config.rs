@@ -1,0 +1,189 @@
+//! Everything that can be set, read once in `main`. Nothing else reads the environment.
+
+use std::net::SocketAddr;
+
+use ckrv_types::Secret;
+use ckrv_types::repo_url::RepoPolicy;
+use ckrv_types::worker::CommitAuthor;
+use url::Url;
+
+/// `ckrv-server serve`. Every flag has a variable of the same name with `CKRV_` before it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// Address to listen on.
+    #[arg(long, env = "CKRV_LISTEN", default_value = "127.0.0.1:7070")]
+    pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    #[command(flatten)]
+    pub s3: S3Config,
+
+    /// Signs workers' tokens: 64 hex digits. Keep it; a new one ends every running attempt's credentials.
+    #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Secret,
+
+    /// Take `file://` and local paths as repositories. For the embedded default only.
+    #[arg(long, env = "CKRV_ALLOW_LOCAL_REPOS")]
+    pub allow_local_repos: bool,
+
+    /// Take repositories at addresses that are not public, and plain http.
+    #[arg(long, env = "CKRV_ALLOW_PRIVATE_REPOS")]
+    pub allow_private_repos: bool,
+
+    /// Author of the commits that ckrv makes, as `Name <email>`.
+    #[arg(long, env = "CKRV_COMMIT_AUTHOR", default_value = "ckrv <ckrv@localhost>", value_parser = parse_author)]
+    pub commit_author: CommitAuthor,
+
+    /// Requests per minute and address before authentication.
+    #[arg(long, env = "CKRV_RATE_PER_ADDRESS", default_value_t = 6000)]
+    pub rate_per_address: u32,
+
+    /// Requests per minute and API key.
+    #[arg(long, env = "CKRV_RATE_PER_KEY", default_value_t = 6000)]
+    pub rate_per_key: u32,
+
+    /// Proxies in front of the server that append to X-Forwarded-For; 0: the header is not believed.
+    #[arg(long, env = "CKRV_TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: u8,
+
+    /// Bytes of log kept per job; lines past it are counted, not kept.
+    #[arg(long, env = "CKRV_JOB_LOG_BYTES", default_value_t = ckrv_types::limits::JOB_LOG_BYTES)]
+    pub job_log_bytes: u64,
+
+    /// Days that log and artifacts are kept after a job's end.
+    #[arg(long, env = "CKRV_RETENTION_DAYS", default_value_t = ckrv_types::limits::RETENTION_DAYS)]
+    pub retention_days: i64,
+
+    /// Days that a finished job's row is kept.
+    #[arg(long, env = "CKRV_ROW_RETENTION_DAYS", default_value_t = ckrv_types::limits::ROW_RETENTION_DAYS)]
+    pub row_retention_days: i64,
+
+    /// Seconds that streams and requests get to end at shutdown.
+    #[arg(long, env = "CKRV_DRAIN_SECONDS", default_value_t = 20)]
+    pub drain_seconds: u64,
+
+    /// Seconds of silence after which a worker or a runner is lost.
+    #[arg(long, env = "CKRV_LEASE_SECONDS", default_value_t = ckrv_types::limits::LEASE_SECONDS)]
+    pub lease_seconds: u64,
+
+    /// Seconds between the beats that workers and runners are asked for.
+    #[arg(long, env = "CKRV_BEAT_SECONDS", default_value_t = ckrv_types::limits::BEAT_SECONDS)]
+    pub beat_seconds: u64,
+}
+
+/// The two roles that the running server uses. The owner's URL is `migrate`'s alone.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseConfig {
+    /// PostgreSQL URL with the role ckrv_app.
+    #[arg(long, env = "CKRV_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Secret,
+
+    /// PostgreSQL URL with the role ckrv_system.
+    #[arg(long, env = "CKRV_SYSTEM_DATABASE_URL", hide_env_values = true)]
+    pub system_database_url: Secret,
+
+    /// Connections of the application's pool; the system's pool has a quarter, at least 4.
+    #[arg(long, env = "CKRV_DATABASE_CONNECTIONS", default_value_t = 32)]
+    pub database_connections: u32,
+}
+
+/// `ckrv-server migrate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MigrateConfig {
+    /// PostgreSQL URL with the role ckrv_owner.
+    #[arg(long, env = "CKRV_OWNER_DATABASE_URL", hide_env_values = true)]
+    pub owner_database_url: Secret,
+}
+
+/// `ckrv-server admin bootstrap`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AdminConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Name of the organization.
+    #[arg(long, env = "CKRV_ORG_NAME", default_value = "default")]
+    pub org_name: String,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct S3Config {
+    /// The object store as server and workers reach it.
+    #[arg(id = "s3-endpoint", long = "s3-endpoint", env = "CKRV_S3_ENDPOINT")]
+    pub endpoint: Url,
+
+    /// The same as users reach it. Absent: the server streams artifacts itself.
+    #[arg(id = "s3-public-endpoint", long = "s3-public-endpoint", env = "CKRV_S3_PUBLIC_ENDPOINT")]
+    pub public_endpoint: Option<Url>,
+
+    #[arg(id = "s3-bucket", long = "s3-bucket", env = "CKRV_S3_BUCKET", default_value = "ckrv")]
+    pub bucket: String,
+
+    #[arg(id = "s3-region", long = "s3-region", env = "CKRV_S3_REGION", default_value = "us-east-1")]
+    pub region: String,
+
+    #[arg(id = "s3-access-key", long = "s3-access-key", env = "CKRV_S3_ACCESS_KEY", hide_env_values = true)]
+    pub access_key: Secret,
+
+    #[arg(id = "s3-secret-key", long = "s3-secret-key", env = "CKRV_S3_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Secret,
+
+    /// `AES256` or a KMS key's id: asks the store to encrypt every object.
+    #[arg(id = "s3-encryption", long = "s3-encryption", env = "CKRV_S3_ENCRYPTION")]
+    pub encryption: Option<String>,
+}
+
+#[derive(clap::Parser)]
+struct Alone {
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Config {
+    /// What these arguments, and the environment where they are silent, make of it.
+    pub fn from_args<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self, clap::Error> {
+        let program = std::iter::once("ckrv-server");
+        Ok(<Alone as clap::Parser>::try_parse_from(program.chain(arguments))?.config)
+    }
+
+    /// Which repository URLs this installation takes.
+    pub fn repo_policy(&self) -> RepoPolicy {
+        RepoPolicy {
+            local: self.allow_local_repos,
+            private_addresses: self.allow_private_repos || self.allow_local_repos,
+            plain_http: self.allow_private_repos || self.allow_local_repos,
+        }
+    }
+}
+
+/// `Name <email>`, as git writes it.
+fn parse_author(text: &str) -> Result<CommitAuthor, String> {
+    let parsed = text.strip_suffix('>').and_then(|text| text.split_once('<'));
+    let (name, email) = parsed.map(|(name, email)| (name.trim(), email.trim())).unwrap_or_default();
+    let fits = |part: &str| !part.is_empty() && !part.contains(['<', '>']) && !part.contains(char::is_control);
+    if fits(name) && fits(email) {
+        return Ok(CommitAuthor { name: name.to_owned(), email: email.to_owned() });
+    }
+    Err("`Name <email>` is expected".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_author_is_a_name_and_an_address() {
+        let author = parse_author("ckrv bot <bot@example.com>").unwrap();
+        assert_eq!((author.name.as_str(), author.email.as_str()), ("ckrv bot", "bot@example.com"));
+        for text in ["", "ckrv", "<a@b>", "ckrv <>", "a <b> <c>", "a\nb <c>"] {
+            assert!(parse_author(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_name_of_its_own() {
+        <Alone as clap::CommandFactory>::command().debug_assert();
+    }
+}

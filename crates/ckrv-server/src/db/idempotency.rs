@@ -1,0 +1,95 @@
+//! First answers to requests that carried an idempotency key, kept for a day so that a repeat gets the same.
+
+use ckrv_types::{KeyId, OrgId};
+use serde_json::Value;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+
+/// Which request: a key means something for one principal and route only.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    pub org: OrgId,
+    pub principal: KeyId,
+    /// Method and path template.
+    pub route: &'a str,
+    pub key: &'a str,
+}
+
+/// What is known of a request before it is done.
+#[derive(Debug)]
+pub enum Found {
+    New,
+    /// Another transaction is at it at this moment.
+    Running,
+    /// It was done.
+    Done {
+        request_hash: Vec<u8>,
+        body: Value,
+    },
+}
+
+#[derive(FromRow)]
+struct ClaimRow {
+    claimed: bool,
+    request_hash: Option<Vec<u8>>,
+    body: Option<Json<Value>>,
+}
+
+/// Claims the request for this transaction, or says what became of it.
+///
+/// The look at the row may be a moment older than the claim: if the first request was committed in between, this one
+/// fails at [`store`], which is as good as still running.
+pub async fn claim(tx: &mut PgConnection, scope: &Scope<'_>) -> Result<Found, sqlx::Error> {
+    let row: ClaimRow = sqlx::query_as(
+        "select pg_try_advisory_xact_lock(hashtextextended($1::text || $2::text || $3 || ' ' || $4, 0)) as claimed,
+            i.request_hash, i.body
+         from (values (1)) one
+         left join idempotency i on i.org_id = $1 and i.principal = $2 and i.route = $3 and i.key = $4",
+    )
+    .bind(scope.org.uuid())
+    .bind(scope.principal.uuid())
+    .bind(scope.route)
+    .bind(scope.key)
+    .fetch_one(tx)
+    .await?;
+    Ok(match (row.request_hash, row.body) {
+        (Some(request_hash), Some(Json(body))) => Found::Done { request_hash, body },
+        _ if row.claimed => Found::New,
+        _ => Found::Running,
+    })
+}
+
+/// Keeps the answer, in the transaction that did the work. A unique violation says that somebody else was first.
+pub async fn store(
+    tx: &mut PgConnection,
+    scope: &Scope<'_>,
+    request_hash: &[u8],
+    body: &Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into idempotency (org_id, principal, route, key, request_hash, body) values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(scope.org.uuid())
+    .bind(scope.principal.uuid())
+    .bind(scope.route)
+    .bind(scope.key)
+    .bind(request_hash)
+    .bind(Json(body))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what is older than `hours`, some at a time; how many.
+pub async fn forget_old(system: &mut PgConnection, hours: u64) -> Result<u64, sqlx::Error> {
+    let hours = i32::try_from(hours).unwrap_or(i32::MAX);
+    let done = sqlx::query(
+        "delete from idempotency where ctid = any (array(
+             select ctid from idempotency where created_at < now() - make_interval(hours => $1) limit 1000
+         ))",
+    )
+    .bind(hours)
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,231 @@
+//! Jobs: their rows, and the lock that serializes their changes.
+
+use ckrv_types::job::JobResult;
+use ckrv_types::{Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, State};
+use sqlx::types::{Json, Uuid};
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
+use time::OffsetDateTime;
+
+use super::{attempts, decode};
+
+#[derive(FromRow)]
+struct JobRow {
+    id: Uuid,
+    org_id: Uuid,
+    project_id: Uuid,
+    spec: Json<JobSpec>,
+    state: String,
+    cause: Option<String>,
+    message: Option<String>,
+    attempt: i32,
+    retry_of: Option<Uuid>,
+    created_at: OffsetDateTime,
+    cancel_requested_at: Option<OffsetDateTime>,
+    finished_at: Option<OffsetDateTime>,
+    result: Option<Json<JobResult>>,
+}
+
+/// `select` with the columns of [`JobRow`].
+macro_rules! select_jobs {
+    ($rest:literal) => {
+        concat!(
+            "select id, org_id, project_id, spec, state, cause, message, attempt, retry_of, created_at, \
+             cancel_requested_at, finished_at, result from jobs ",
+            $rest
+        )
+    };
+}
+
+impl TryFrom<JobRow> for Job {
+    type Error = sqlx::Error;
+
+    fn try_from(row: JobRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: JobId::from_uuid(row.id),
+            org: OrgId::from_uuid(row.org_id),
+            project: ProjectId::from_uuid(row.project_id),
+            spec: row.spec.0,
+            state: decode::text("state", &row.state)?,
+            cause: decode::optional("cause", row.cause.as_deref())?,
+            message: row.message,
+            attempt: decode::number("attempt", row.attempt)?,
+            attempts: Vec::new(),
+            retry_of: row.retry_of.map(JobId::from_uuid),
+            created_at: row.created_at,
+            cancel_requested_at: row.cancel_requested_at,
+            finished_at: row.finished_at,
+            result: row.result.map(|result| result.0),
+        })
+    }
+}
+
+/// A job with its attempts. `project`: the one that the caller is limited to.
+pub async fn get(tx: &mut PgConnection, id: JobId, project: Option<ProjectId>) -> Result<Option<Job>, sqlx::Error> {
+    let row: Option<JobRow> = sqlx::query_as(select_jobs!("where id = $1 and ($2::uuid is null or project_id = $2)"))
+        .bind(id.uuid())
+        .bind(project.map(ProjectId::uuid))
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Job { attempts: attempts::of_job(tx, id).await?, ..Job::try_from(row)? }))
+}
+
+/// What a job is where its specification does not matter.
+#[derive(Debug, Clone)]
+pub struct JobHead {
+    pub state: State,
+    /// Number of the latest attempt.
+    pub attempt: u32,
+    pub cause: Option<Cause>,
+    pub message: Option<String>,
+    pub cancel_requested: bool,
+    /// When retention removed its log and artifacts.
+    pub purged_at: Option<OffsetDateTime>,
+}
+
+#[derive(FromRow)]
+struct HeadRow {
+    state: String,
+    attempt: i32,
+    cause: Option<String>,
+    message: Option<String>,
+    cancel_requested: bool,
+    purged_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<HeadRow> for JobHead {
+    type Error = sqlx::Error;
+
+    fn try_from(row: HeadRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            state: decode::text("state", &row.state)?,
+            attempt: decode::number("attempt", row.attempt)?,
+            cause: decode::optional("cause", row.cause.as_deref())?,
+            message: row.message,
+            cancel_requested: row.cancel_requested,
+            purged_at: row.purged_at,
+        })
+    }
+}
+
+macro_rules! select_heads {
+    ($lock:literal) => {
+        concat!(
+            "select state, attempt, cause, message, cancel_requested_at is not null as cancel_requested, purged_at \
+             from jobs where id = $1 and ($2::uuid is null or project_id = $2) ",
+            $lock
+        )
+    };
+}
+
+/// A job without its specification.
+pub async fn head(
+    tx: &mut PgConnection,
+    id: JobId,
+    project: Option<ProjectId>,
+) -> Result<Option<JobHead>, sqlx::Error> {
+    let query = sqlx::query_as::<_, HeadRow>(select_heads!(""));
+    let row = query.bind(id.uuid()).bind(project.map(ProjectId::uuid)).fetch_optional(tx).await?;
+    row.map(JobHead::try_from).transpose()
+}
+
+/// The same, and until the transaction's end nobody else changes the job, its attempts' states or its events.
+pub async fn lock(
+    tx: &mut PgConnection,
+    id: JobId,
+    project: Option<ProjectId>,
+) -> Result<Option<JobHead>, sqlx::Error> {
+    let query = sqlx::query_as::<_, HeadRow>(select_heads!("for no key update"));
+    let row = query.bind(id.uuid()).bind(project.map(ProjectId::uuid)).fetch_optional(tx).await?;
+    row.map(JobHead::try_from).transpose()
+}
+
+/// What a new job is made of.
+#[derive(Debug)]
+pub struct NewJob<'a> {
+    pub id: JobId,
+    pub org: OrgId,
+    /// Absent: the organization's first project.
+    pub project: Option<ProjectId>,
+    pub key: KeyId,
+    pub spec: &'a JobSpec,
+    /// The repository's URL as it was understood, for lists.
+    pub repo: &'a str,
+    pub retry_of: Option<JobId>,
+}
+
+/// Accepts a job with its first attempt. A foreign-key violation says that there is no such project.
+pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query("select submit_job($1, $2, $3, $4, $5, $6, $7)")
+        .bind(job.id.uuid())
+        .bind(job.org.uuid())
+        .bind(job.project.map(ProjectId::uuid))
+        .bind(job.key.uuid())
+        .bind(Json(job.spec))
+        .bind(job.repo)
+        .bind(job.retry_of.map(JobId::uuid))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Records that somebody asked to cancel, with its event; the first request counts.
+pub async fn request_cancel(tx: &mut PgConnection, id: JobId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with asked as (
+             update jobs set cancel_requested_at = clock_timestamp()
+             where id = $1 and cancel_requested_at is null and rank < 100
+             returning org_id, id, attempt, state
+         )
+         insert into job_events (org_id, job_id, attempt, kind, state)
+         select org_id, id, attempt, 'cancel_requested', state from asked",
+    )
+    .bind(id.uuid())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Where the work stands that came back.
+pub async fn set_result(tx: &mut PgConnection, id: JobId, result: &JobResult) -> Result<(), sqlx::Error> {
+    sqlx::query("update jobs set result = $2 where id = $1").bind(id.uuid()).bind(Json(result)).execute(tx).await?;
+    Ok(())
+}
+
+/// Which jobs to list, and from where.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Only jobs older than this one.
+    pub before: Option<JobId>,
+    /// Any of these; empty: all.
+    pub states: Vec<State>,
+    /// All of these.
+    pub labels: std::collections::BTreeMap<String, String>,
+    pub repo: Option<String>,
+    pub project: Option<ProjectId>,
+}
+
+/// Jobs without their attempts, newest first.
+pub async fn list(tx: &mut PgConnection, filter: &Filter, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
+    // Only the conditions that are asked for, so that each combination gets a plan of its own.
+    let mut query = QueryBuilder::<Postgres>::new(select_jobs!("where true"));
+    if let Some(before) = filter.before {
+        query.push(" and id < ").push_bind(before.uuid());
+    }
+    if !filter.states.is_empty() {
+        let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        query.push(" and state = any(").push_bind(states).push(")");
+    }
+    if !filter.labels.is_empty() {
+        query.push(" and labels @> ").push_bind(Json(&filter.labels));
+    }
+    if let Some(repo) = &filter.repo {
+        query.push(" and repo = ").push_bind(repo);
+    }
+    if let Some(project) = filter.project {
+        query.push(" and project_id = ").push_bind(project.uuid());
+    }
+    query.push(" order by id desc limit ").push_bind(limit);
+    let rows: Vec<JobRow> = query.build_query_as().fetch_all(tx).await?;
+    rows.into_iter().map(Job::try_from).collect()
+}

@@ -1,0 +1,129 @@
+//! PostgreSQL: the pools of the two roles and the only ways to a transaction.
+//!
+//! A tenant's transaction sets its organization before anything else ([`Db::tenant`]), so that row-level security shows it
+//! that organization's rows. [`Db::system`] sees all organizations and is for the modules named in its docs only.
+
+pub mod archive;
+pub mod artifacts;
+pub mod assignments;
+pub mod attempts;
+pub mod beats;
+pub mod decode;
+pub mod events;
+pub mod idempotency;
+pub mod jobs;
+pub mod keys;
+pub mod live;
+pub mod logs;
+pub mod orgs;
+pub mod queue;
+pub mod rate_limits;
+pub mod retention;
+pub mod roles;
+pub mod runners;
+pub mod selfcheck;
+pub mod transition;
+
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ckrv_types::OrgId;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+
+use crate::config::DatabaseConfig;
+
+/// The schema's migrations, expand/contract: a release's server also runs on the schema of the one before.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+#[derive(Clone)]
+pub struct Db {
+    app: PgPool,
+    system: PgPool,
+}
+
+impl Db {
+    /// Makes both pools. Connects lazily: whether the database is there is for the readiness check to say.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, sqlx::Error> {
+        let app = pool(config.database_url.expose(), config.database_connections, "ckrv-app")?;
+        let system =
+            pool(config.system_database_url.expose(), (config.database_connections / 4).max(4), "ckrv-system")?;
+        Ok(Self { app, system })
+    }
+
+    /// A transaction that sees `org`'s rows and no others.
+    pub async fn tenant(&self, org: OrgId) -> Result<Tx, sqlx::Error> {
+        let mut tx = self.app.begin().await?;
+        sqlx::query("select set_config('ckrv.org', $1, true)").bind(org.uuid().to_string()).execute(&mut *tx).await?;
+        Ok(Tx(tx))
+    }
+
+    /// A transaction that sees every organization's rows in the tables granted to ckrv_system.
+    ///
+    /// For these modules only (a test reads the sources and holds them to the list): credential look-up by hash,
+    /// rate limits, admission, the sweeper, retention, the log archive, the runner protocol.
+    pub async fn system(&self) -> Result<Tx, sqlx::Error> {
+        Ok(Tx(self.system.begin().await?))
+    }
+
+    /// The application's pool, for the start-up self-check and the pool's metrics.
+    pub(crate) fn app_pool(&self) -> &PgPool {
+        &self.app
+    }
+
+    /// The system's pool, for the same.
+    pub(crate) fn system_pool(&self) -> &PgPool {
+        &self.system
+    }
+
+    /// A connection of the system's role outside of the pools, for what lasts: the leader's advisory lock, NOTIFY.
+    pub(crate) async fn connection(&self) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect_with(&self.system.connect_options()).await
+    }
+
+    /// A pool of one connection for LISTEN, which reconnects through it.
+    pub(crate) fn listener_pool(&self) -> PgPool {
+        let options = PgConnectOptions::clone(&self.system.connect_options());
+        PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None).connect_lazy_with(options)
+    }
+}
+
+/// A transaction. Dropped without [`Tx::commit`] it is rolled back.
+pub struct Tx(Transaction<'static, Postgres>);
+
+impl Tx {
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.0.commit().await
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}
+
+fn pool(url: &str, connections: u32, name: &str) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name(name)
+        // A session that hangs (a client gone mid-transaction) must not hold a job's row for ever.
+        .options([
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("lock_timeout", "20s"),
+            ("statement_timeout", "60s"),
+        ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .idle_timeout(Duration::from_mins(5))
+        .connect_lazy_with(options))
+}

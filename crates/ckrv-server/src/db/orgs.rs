@@ -1,0 +1,29 @@
+//! Organizations and their projects.
+
+use ckrv_types::ProjectId;
+use sqlx::types::Uuid;
+use sqlx::{FromRow, PgConnection};
+
+/// An organization as its members see it.
+#[derive(FromRow)]
+pub struct Org {
+    pub name: String,
+    /// Attempts at once over all its jobs.
+    pub concurrency: i32,
+}
+
+/// The transaction's own organization.
+pub async fn own(tx: &mut PgConnection) -> Result<Org, sqlx::Error> {
+    sqlx::query_as("select name, concurrency from orgs").fetch_one(tx).await
+}
+
+/// A project by its id; without one, the first that was made, which is where jobs go unless another is named.
+pub async fn project(tx: &mut PgConnection, id: Option<ProjectId>) -> Result<Option<(ProjectId, String)>, sqlx::Error> {
+    let row: Option<(Uuid, String)> = sqlx::query_as(
+        "select id, name from projects where $1::uuid is null or id = $1 order by created_at, id limit 1",
+    )
+    .bind(id.map(ProjectId::uuid))
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.map(|(id, name)| (ProjectId::from_uuid(id), name)))
+}

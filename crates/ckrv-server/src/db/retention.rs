@@ -1,0 +1,86 @@
+//! Which jobs, objects and rows are kept no longer. By the database's clock.
+
+use sqlx::PgConnection;
+use sqlx::types::Uuid;
+
+/// Jobs that one step takes.
+const JOBS: i64 = 200;
+
+/// Says of some jobs that ended more than so many days ago that their log and artifacts are gone. How many.
+pub async fn mark(system: &mut PgConnection, days: i64) -> Result<u64, sqlx::Error> {
+    let jobs: Vec<Uuid> = sqlx::query_scalar(
+        "update jobs set purged_at = now() where id = any (array(
+             select id from jobs
+             where finished_at < now() - $1 * interval '1 day' and purged_at is null
+             order by finished_at limit $2 for update
+         )) returning id",
+    )
+    .bind(days)
+    .bind(JOBS)
+    .fetch_all(&mut *system)
+    .await?;
+    sqlx::query("update artifacts set status = 'expired' where job_id = any ($1)").bind(&jobs).execute(system).await?;
+    Ok(jobs.len() as u64)
+}
+
+/// Some of the marked jobs of which there is still something to remove.
+pub async fn marked(system: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select j.id from (
+             select job_id from artifacts
+             union select job_id from log_heads where archive is not null
+             union select job_id from log_heads where sealed_at is not null and archived_at is null
+         ) kept join jobs j on j.id = kept.job_id
+         where j.purged_at is not null limit $1",
+    )
+    .bind(JOBS)
+    .fetch_all(system)
+    .await
+}
+
+/// The keys of all objects of these jobs.
+pub async fn objects(system: &mut PgConnection, jobs: &[Uuid]) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select object_key from artifacts where job_id = any ($1) and object_key is not null
+         union all
+         select archive ->> 'key' from log_heads where job_id = any ($1) and archive is not null",
+    )
+    .bind(jobs)
+    .fetch_all(system)
+    .await
+}
+
+/// Deletes the rows that named these objects, and the chunks of logs that were never archived.
+pub async fn clear(system: &mut PgConnection, jobs: &[Uuid]) -> Result<(), sqlx::Error> {
+    // The heads first, as everywhere.
+    sqlx::query(
+        "update log_heads set archive = null, archived_at = coalesce(archived_at, now()) where job_id = any ($1)",
+    )
+    .bind(jobs)
+    .execute(&mut *system)
+    .await?;
+    sqlx::query("delete from log_chunks where job_id = any ($1)").bind(jobs).execute(&mut *system).await?;
+    sqlx::query("delete from artifacts where job_id = any ($1)").bind(jobs).execute(system).await?;
+    Ok(())
+}
+
+/// Deletes some jobs that ended more than so many days ago, with all that hangs on them, once nothing of theirs is left in
+/// the object store. How many.
+pub async fn delete_jobs(system: &mut PgConnection, days: i64) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "delete from jobs where id = any (array(
+             select id from jobs j
+             where finished_at < now() - $1 * interval '1 day' and purged_at is not null
+               and not exists (select from artifacts a where a.job_id = j.id)
+               and not exists (
+                   select from log_heads h where h.job_id = j.id and (h.archive is not null or h.archived_at is null)
+               )
+             order by finished_at limit $2
+         ))",
+    )
+    .bind(days)
+    .bind(JOBS)
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected())
+}

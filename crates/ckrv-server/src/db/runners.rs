@@ -1,0 +1,159 @@
+//! Runners: what their owners see, and what they tell of themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ckrv_types::identity::RunnerInfo;
+use ckrv_types::runner::Offer;
+use ckrv_types::{OrgId, RunnerId};
+use sqlx::types::{Json, Uuid};
+use sqlx::{FromRow, PgConnection};
+use time::OffsetDateTime;
+
+use super::decode;
+use crate::auth::tokens::TokenHash;
+
+/// A runner whose token is good.
+pub struct FoundRunner {
+    pub id: RunnerId,
+    pub org: Option<OrgId>,
+    pub name: String,
+}
+
+/// The runner with this hash, in whichever organization, if it is not revoked.
+pub async fn find_by_hash(system: &mut PgConnection, hash: &TokenHash) -> Result<Option<FoundRunner>, sqlx::Error> {
+    let found: Option<(Uuid, Option<Uuid>, String)> =
+        sqlx::query_as("select id, org_id, name from runners where token_hash = $1 and revoked_at is null")
+            .bind(&hash[..])
+            .fetch_optional(system)
+            .await?;
+    Ok(found.map(|(id, org, name)| FoundRunner { id: RunnerId::from_uuid(id), org: org.map(OrgId::from_uuid), name }))
+}
+
+#[derive(FromRow)]
+struct RunnerRow {
+    id: Uuid,
+    name: String,
+    platform: bool,
+    instance: Option<String>,
+    capacity: i32,
+    classes: Vec<String>,
+    beat_at: Option<OffsetDateTime>,
+    alive: bool,
+    created_at: OffsetDateTime,
+    revoked_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<RunnerRow> for RunnerInfo {
+    type Error = sqlx::Error;
+
+    fn try_from(row: RunnerRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: RunnerId::from_uuid(row.id),
+            name: row.name,
+            platform: row.platform,
+            instance: row.instance,
+            capacity: decode::number("capacity", row.capacity)?,
+            busy: 0,
+            classes: row.classes,
+            last_seen_at: row.beat_at,
+            alive: row.alive,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        })
+    }
+}
+
+/// The organization's runners and the platform's, newest first; `busy` is left at 0, because a tenant does not see all
+/// of a platform runner's attempts.
+pub async fn list(tx: &mut PgConnection, lease: Duration) -> Result<Vec<RunnerInfo>, sqlx::Error> {
+    let rows: Vec<RunnerRow> = sqlx::query_as(
+        "select id, name, org_id is null as platform, instance, capacity, classes, beat_at,
+            revoked_at is null and coalesce(beat_at > now() - make_interval(secs => $1), false) as alive,
+            created_at, revoked_at
+         from runners order by id desc",
+    )
+    .bind(lease.as_secs_f64())
+    .fetch_all(tx)
+    .await?;
+    rows.into_iter().map(RunnerInfo::try_from).collect()
+}
+
+/// What a runner is called, if the organization may know.
+pub async fn name(tx: &mut PgConnection, id: RunnerId) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("select name from runners where id = $1").bind(id.uuid()).fetch_optional(tx).await
+}
+
+/// A unique violation says that the organization has a runner of this name.
+pub async fn create(
+    tx: &mut PgConnection,
+    org: OrgId,
+    id: RunnerId,
+    name: &str,
+    hash: &TokenHash,
+) -> Result<RunnerInfo, sqlx::Error> {
+    let row: RunnerRow = sqlx::query_as(
+        "insert into runners (id, org_id, name, token_hash) values ($1, $2, $3, $4)
+         returning id, name, false as platform, instance, capacity, classes, beat_at, false as alive, created_at, revoked_at",
+    )
+    .bind(id.uuid())
+    .bind(org.uuid())
+    .bind(name)
+    .bind(&hash[..])
+    .fetch_one(&mut *tx)
+    .await?;
+    sqlx::query("insert into runner_feeds (runner_id) values ($1)").bind(id.uuid()).execute(tx).await?;
+    row.try_into()
+}
+
+/// Whether the organization has such a runner. Its token is dead and the binding to its instance released; revoking again
+/// changes nothing.
+pub async fn revoke(tx: &mut PgConnection, org: OrgId, id: RunnerId) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "update runners set revoked_at = coalesce(revoked_at, now()), instance = null where id = $1 and org_id = $2",
+    )
+    .bind(id.uuid())
+    .bind(org.uuid())
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Binds the runner to an instance, if it is bound to no other; whether it is now.
+pub async fn register(system: &mut PgConnection, id: RunnerId, instance: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "update runners set instance = $2 where id = $1 and revoked_at is null and (instance is null or instance = $2)",
+    )
+    .bind(id.uuid())
+    .bind(instance)
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The bound instance is alive and offers this; false: it is not the bound one.
+pub async fn beat(system: &mut PgConnection, id: RunnerId, instance: &str, offer: &Offer) -> Result<bool, sqlx::Error> {
+    let labels: Json<&BTreeMap<String, String>> = Json(&offer.labels);
+    let done = sqlx::query(
+        "update runners set beat_at = clock_timestamp(), capacity = $3, classes = $4, labels = $5, version = $6
+         where id = $1 and revoked_at is null and instance = $2",
+    )
+    .bind(id.uuid())
+    .bind(instance)
+    .bind(i32::try_from(offer.capacity).unwrap_or(i32::MAX))
+    .bind(&offer.classes)
+    .bind(labels)
+    .bind(&offer.version)
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether `instance` is the one that the runner is bound to.
+pub async fn is_bound(system: &mut PgConnection, id: RunnerId, instance: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from runners where id = $1 and revoked_at is null and instance = $2)")
+        .bind(id.uuid())
+        .bind(instance)
+        .fetch_one(system)
+        .await
+}

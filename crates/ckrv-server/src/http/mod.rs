@@ -1,0 +1,54 @@
+//! The way in: routes and what surrounds them.
+//!
+//! From the outside in: request id, log line, measurement and headers (`request`); the net under panics, the limits on
+//! headers and time (`guard`); the limit per address (`rate::address`); the route with its extractors, among them the
+//! credential's, which charges the limit per key. Health is asked for by machines and is not limited.
+
+pub mod extract;
+mod guard;
+pub mod health;
+pub mod openapi;
+pub mod problems;
+pub mod rate;
+mod request;
+pub mod server;
+pub mod streams;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use ckrv_types::limits;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::state::AppState;
+use crate::{api, artifacts, logs, runner_api, worker_api};
+
+/// Every route that somebody with a credential calls, with its part of the OpenAPI document.
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(api::routes())
+        .merge(logs::routes())
+        .merge(artifacts::routes())
+        .merge(runner_api::routes())
+        .merge(worker_api::routes())
+}
+
+/// The OpenAPI document.
+pub fn document() -> OpenApi {
+    openapi::completed(routes().merge(health::routes()).to_openapi())
+}
+
+/// The whole service.
+pub fn router(state: &AppState) -> Router {
+    let limited = routes().layer(from_fn_with_state(state.clone(), rate::address::limit)).merge(health::routes());
+    let (router, _) = limited.split_for_parts();
+    router
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .layer(from_fn(guard::limit_time))
+        .layer(from_fn(guard::limit_headers))
+        .layer(CatchPanicLayer::custom(guard::panicked))
+        .layer(from_fn_with_state(state.clone(), request::surround))
+        .with_state(state.clone())
+}

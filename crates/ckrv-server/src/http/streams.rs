@@ -1,0 +1,79 @@
+//! Counts the streams that are open: so many for each API key, in this process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ckrv_types::{KeyId, Problem, ProblemCode, limits};
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::error::ApiResult;
+
+/// How many streams each key has open.
+#[derive(Clone, Default)]
+pub struct Streams {
+    open: Arc<Mutex<HashMap<KeyId, usize>>>,
+    gauge: Gauge,
+}
+
+/// One open stream; dropped with it.
+pub struct StreamSlot {
+    key: KeyId,
+    streams: Streams,
+}
+
+impl Streams {
+    /// `gauge` follows the number of all open streams.
+    pub fn new(gauge: Gauge) -> Self {
+        Self { gauge, ..Self::default() }
+    }
+
+    /// A place for one more stream of this key.
+    pub fn open(&self, key: KeyId) -> ApiResult<StreamSlot> {
+        let mut open = self.lock();
+        let count = open.entry(key).or_default();
+        if *count >= limits::STREAMS_PER_KEY {
+            let detail = format!("This API key has {} streams open, which is its limit.", limits::STREAMS_PER_KEY);
+            let hint = "Close one, or read with `follow=false`.";
+            return Err(Problem::new(ProblemCode::RateLimited).detail(detail).hint(hint).into());
+        }
+        *count += 1;
+        self.gauge.inc();
+        Ok(StreamSlot { key, streams: self.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for StreamSlot {
+    fn drop(&mut self) {
+        let mut open = self.streams.lock();
+        if let Some(count) = open.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.key);
+            }
+        }
+        self.streams.gauge.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_so_many_streams_and_a_closed_one_makes_room() {
+        let streams = Streams::default();
+        let key = KeyId::new();
+        let mut open: Vec<_> = (0..limits::STREAMS_PER_KEY).map(|_| streams.open(key).unwrap()).collect();
+        assert!(streams.open(key).is_err());
+        assert!(streams.open(KeyId::new()).is_ok());
+        open.pop();
+        assert!(streams.open(key).is_ok());
+        drop(open);
+        assert!(streams.lock().is_empty());
+        assert_eq!(streams.gauge.get(), 0);
+    }
+}

@@ -1,0 +1,139 @@
+//! `ckrv-server`: the control plane as a program.
+//!
+//! Exit codes: 0 done, 1 it did not work (the reason is on stderr), 2 usage.
+
+mod logging;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use ckrv_server::config::{AdminConfig, Config, MigrateConfig};
+use ckrv_server::db::Db;
+use ckrv_server::http::openapi;
+use ckrv_server::{admin, migrate, serve};
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The control plane of ckrv.
+#[derive(Parser)]
+#[command(name = "ckrv-server", version)]
+struct Cli {
+    #[command(flatten)]
+    log: logging::LogConfig,
+
+    /// Places where the process is to die, as `<name>=<action>` separated by `;`. For tests.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, env = "CKRV_CRASH_POINTS", default_value = "")]
+    crash_points: String,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT
+    Serve(Box<Config>),
+    /// Bring the database's schema to this release's version
+    Migrate(MigrateConfig),
+    /// What is done once, by whoever installs
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Print the OpenAPI document
+    Openapi {
+        /// Print the schemas of the streams' events instead
+        #[arg(long)]
+        events: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Admin {
+    /// Make the first organization, its API key and its runner's token, and print them this one time
+    Bootstrap(AdminConfig),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Before the first TLS client is made: the workspace has one provider and takes no default.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    logging::init(&cli.log).context("the log's filter cannot be understood")?;
+    #[cfg(feature = "failpoints")]
+    ckrv_server::crash::arm(&cli.crash_points).map_err(anyhow::Error::msg)?;
+    match cli.command {
+        Command::Serve(config) => serve(*config).await,
+        Command::Migrate(config) => Ok(migrate::run(&config.owner_database_url).await?),
+        Command::Admin(Admin::Bootstrap(config)) => bootstrap(&config).await,
+        Command::Openapi { events } => {
+            let document = if events { openapi::events_yaml() } else { openapi::api_yaml() };
+            print(&document?)
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    stop_on_signals(stop.clone())?;
+    Ok(serve::serve(config, listener, stop).await?)
+}
+
+/// The first SIGTERM or SIGINT stops in order; the second ends the process at once.
+fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(1);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+async fn bootstrap(config: &AdminConfig) -> anyhow::Result<()> {
+    let db = Db::new(&config.database)?;
+    let made = admin::bootstrap(&db, &config.org_name).await?;
+    let lines = [
+        ("organization", made.org.to_string()),
+        ("project", made.project.to_string()),
+        ("api_key", made.api_key.expose().to_owned()),
+        ("runner", made.runner.to_string()),
+        ("runner_token", made.runner_token.expose().to_owned()),
+    ];
+    print(&lines.map(|(name, value)| format!("{name}: {value}\n")).concat())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+}
+
+/// What, then why, one cause a line.
+fn report(error: &anyhow::Error) {
+    let mut text = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("cause: {cause}\n"));
+    }
+    // Nobody is left to tell when stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

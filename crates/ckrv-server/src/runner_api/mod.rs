@@ -1,0 +1,29 @@
+//! `/v1/runner`: what executors of attempts say and ask; [`ckrv_types::runner`] says what is said when.
+//!
+//! A runner sees what was assigned to it and nothing else. Everything may be repeated and changes nothing then.
+
+mod assignments;
+mod beat;
+mod observations;
+
+use ckrv_types::{Problem, ProblemCode};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(beat::register))
+        .routes(routes!(beat::heartbeat))
+        .routes(routes!(assignments::assignments))
+        .routes(routes!(observations::observations))
+}
+
+fn other_instance() -> ApiError {
+    Problem::new(ProblemCode::OtherInstance)
+        .detail("This runner's token is not bound to this machine or cluster.")
+        .hint("Make a token of its own for each: ckrv runner create NAME")
+        .into()
+}

@@ -1,0 +1,70 @@
+//! The running server: checks what must hold, starts the loops, serves, and ends in order.
+//!
+//! At a stop: no new connection; streams and long polls end, so that their readers go elsewhere; running requests get
+//! `drain_seconds`; then the loops return.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::db::selfcheck::{self, Refusal};
+use crate::http;
+use crate::state::{AppState, ConfigError};
+use crate::{background, metrics, sweeper};
+
+/// How long the database may be away at the start, where everything is started at once.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+const DATABASE_PAUSE: Duration = Duration::from_millis(250);
+/// Longest end of a loop once it was told to.
+const LOOPS_END: Duration = Duration::from_secs(5);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the server refuses to start")]
+    Refused(#[from] Refusal),
+    #[error("the listener has no address")]
+    Listener(#[source] std::io::Error),
+}
+
+/// Serves on `listener` until `stop` is cancelled.
+pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    let drain = Duration::from_secs(config.drain_seconds);
+    let state = AppState::new(config, stop.clone())?;
+    if stop.run_until_cancelled(self_check(&state)).await.transpose()?.is_none() {
+        return Ok(());
+    }
+    let loops = TaskTracker::new();
+    background::spawn(&state, &loops, &stop);
+    loops.spawn(sweeper::way_in::run(state.clone(), address, stop.clone()));
+    loops.spawn(metrics::sample::run(state.clone(), stop.clone()));
+    loops.close();
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ckrv-server listens");
+    http::server::run(listener, http::router(&state), stop, drain).await;
+    if tokio::time::timeout(LOOPS_END, loops.wait()).await.is_err() {
+        tracing::warn!("a loop did not end in time");
+    }
+    tracing::info!("ckrv-server has stopped");
+    Ok(())
+}
+
+/// Waits for a database that is only just starting; anything else that is wrong is final.
+async fn self_check(state: &AppState) -> Result<(), Refusal> {
+    let deadline = tokio::time::Instant::now() + DATABASE_PATIENCE;
+    loop {
+        match selfcheck::check(&state.db).await {
+            Err(Refusal::Database(error)) if tokio::time::Instant::now() < deadline => {
+                tracing::warn!(error = &error as &dyn Error, "the database does not answer yet");
+                tokio::time::sleep(DATABASE_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}

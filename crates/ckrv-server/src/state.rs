@@ -1,0 +1,76 @@
+//! What every handler and loop shares.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Credentials;
+use crate::auth::tokens::{InvalidSecretKey, Signer};
+use crate::config::Config;
+use crate::db::Db;
+use crate::http::health::Readiness;
+use crate::http::rate::address::AddressLimit;
+use crate::http::streams::Streams;
+use crate::metrics::Metrics;
+use crate::s3::S3;
+use crate::wake::Wake;
+
+#[derive(Clone)]
+pub struct AppState(Arc<App>);
+
+pub struct App {
+    pub config: Config,
+    pub db: Db,
+    pub s3: S3,
+    pub wake: Wake,
+    /// Checks and makes workers' tokens.
+    pub signer: Signer,
+    /// Credentials found lately.
+    pub credentials: Credentials,
+    pub metrics: Metrics,
+    /// The limits on requests, by address.
+    pub addresses: AddressLimit,
+    /// The streams that are open, by API key.
+    pub streams: Streams,
+    pub readiness: Readiness,
+    /// Cancelled when the server is to stop: streams and long polls end, loops return.
+    pub shutdown: CancellationToken,
+}
+
+/// A configuration that the server cannot run with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("a database URL cannot be understood")]
+    Database(#[source] sqlx::Error),
+    #[error("CKRV_SECRET_KEY cannot be used")]
+    SecretKey(#[source] InvalidSecretKey),
+}
+
+impl AppState {
+    /// Connects to nothing yet. `shutdown` ends what outlives a request.
+    pub fn new(config: Config, shutdown: CancellationToken) -> Result<Self, ConfigError> {
+        let metrics = Metrics::new();
+        Ok(Self(Arc::new(App {
+            db: Db::new(&config.database).map_err(ConfigError::Database)?,
+            s3: S3::new(&config.s3),
+            wake: Wake::new(),
+            signer: Signer::new(&config.secret_key).map_err(ConfigError::SecretKey)?,
+            credentials: Credentials::default(),
+            addresses: AddressLimit::new(config.rate_per_address),
+            streams: Streams::new(metrics.streams.clone()),
+            readiness: Readiness::default(),
+            metrics,
+            config,
+            shutdown,
+        })))
+    }
+}
+
+impl Deref for AppState {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}

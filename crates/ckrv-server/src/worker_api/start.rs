@@ -1,0 +1,94 @@
+//! The worker begins: its instance takes the attempt, for good.
+
+use axum::extract::State;
+use ckrv_types::worker::{AttemptToken, Start, Started};
+use ckrv_types::{AttemptId, Cause, JobSpec, OrgId, Problem, ProblemCode, State as JobState, limits};
+
+use super::{no_such_attempt, other_instance, sealed};
+use crate::auth::{BootstrapAuth, tokens};
+use crate::crash_point;
+use crate::db::attempts::Standing;
+use crate::db::transition::{Moved, Transition};
+use crate::db::{Tx, attempts, jobs};
+use crate::error::{ApiError, ApiResult};
+use crate::http::extract::Json;
+use crate::http::problems::{Authenticated, Conflict, Gone, JsonBody, NotFound};
+use crate::state::AppState;
+use crate::text;
+
+/// Said of an attempt that was cancelled before its worker began.
+const NOT_BEGUN: &str = "It was cancelled before its worker began.";
+
+/// Take the attempt, and hear what it is to do.
+///
+/// The first instance binds the attempt; the same one gets the same answer again, another is refused.
+#[utoipa::path(post, path = "/v1/worker/start", tag = "worker", operation_id = "startAttempt",
+    security(("worker" = [])), request_body = Start,
+    responses((status = 200, body = Started), Authenticated, JsonBody, NotFound, Conflict, Gone))]
+pub(super) async fn start(
+    State(state): State<AppState>,
+    auth: BootstrapAuth,
+    Json(request): Json<Start>,
+) -> ApiResult<axum::Json<Started>> {
+    if !tokens::is_instance(&request.instance) {
+        return Err(Problem::new(ProblemCode::Invalid).detail("instance: 32 hex digits are expected").into());
+    }
+    let attempt = auth.attempt;
+    let mut tx = state.db.tenant(auth.org).await?;
+    jobs::lock(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
+    let standing = attempts::standing(&mut tx, attempt).await?.ok_or_else(no_such_attempt)?;
+    let spec = jobs::get(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?.spec;
+    match &standing.instance {
+        Some(instance) if *instance == request.instance => {}
+        Some(_) => return Err(other_instance()),
+        None => bind(&state, tx, attempt, &standing, &request).await?,
+    }
+    Ok(axum::Json(started(&state, auth.org, attempt, request.instance.as_str(), spec, standing.next_seq)))
+}
+
+async fn bind(
+    state: &AppState,
+    mut tx: Tx,
+    attempt: AttemptId,
+    standing: &Standing,
+    request: &Start,
+) -> Result<(), ApiError> {
+    if standing.state.is_terminal() {
+        return Err(sealed(standing.sealed_seq));
+    }
+    if standing.state == JobState::Queued {
+        return Err(Problem::new(ProblemCode::Conflict).detail("The attempt is not assigned to anybody.").into());
+    }
+    if standing.cancel_requested {
+        let end = Transition::end(attempt, Cause::CancelledByUser, Some(NOT_BEGUN));
+        let moved = end.apply(&mut tx).await?;
+        tx.commit().await?;
+        announce(state, attempt, moved);
+        return Err(sealed(moved.and_then(|moved| moved.sealed_seq)));
+    }
+    let node = request.node.as_deref().map(|node| text::clean(node, limits::LABEL_VALUE_CHARS));
+    attempts::bind(&mut tx, attempt, &request.instance, node.as_deref()).await?;
+    let moved = Transition::to(attempt, JobState::Starting).apply(&mut tx).await?;
+    crash_point!("server.start.bound");
+    tx.commit().await?;
+    crash_point!("server.start.committed");
+    announce(state, attempt, moved);
+    Ok(())
+}
+
+fn announce(state: &AppState, attempt: AttemptId, moved: Option<Moved>) {
+    if let Some(moved) = moved {
+        moved.announce(attempt.job, &state.wake);
+    }
+}
+
+fn started(state: &AppState, org: OrgId, attempt: AttemptId, instance: &str, spec: JobSpec, next_seq: u64) -> Started {
+    Started {
+        attempt,
+        attempt_token: AttemptToken(state.signer.attempt_token(org, attempt, instance)),
+        spec,
+        next_seq,
+        beat_seconds: state.config.beat_seconds,
+        commit_author: state.config.commit_author.clone(),
+    }
+}
