@@ -1,0 +1,235 @@
+//! Credentials of a git host, and how git is given one: through files of a private folder that live as long as the call.
+//!
+//! A secret never stands in an argument, a URL, an environment, or a repository's configuration.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use ckrv_types::repo_url::RepoKind;
+use ckrv_types::{RepoUrl, Secret};
+use tempfile::NamedTempFile;
+use url::Url;
+
+use super::address::Pin;
+use super::call::Call;
+
+/// A login to one git host, by the name that the runner's administrator gave it.
+#[derive(Debug, Clone)]
+pub struct GitCredential {
+    pub name: String,
+    /// The only host that it is ever sent to; a name or address without port.
+    pub host: String,
+    pub login: GitLogin,
+}
+
+#[derive(Debug, Clone)]
+pub enum GitLogin {
+    /// For https: a password or personal access token.
+    Password { username: String, password: Secret },
+    /// For ssh: the file of a private key without passphrase; and of the host's keys, without which the first key that the
+    /// host shows is believed.
+    SshKey { key: PathBuf, known_hosts: Option<PathBuf> },
+}
+
+impl GitCredential {
+    /// The first one bound to the URL's host that fits how it is reached.
+    pub fn for_url<'a>(all: &'a [Self], url: &RepoUrl) -> Option<&'a Self> {
+        let host = url.host()?;
+        all.iter().find(|credential| {
+            let fits = match credential.login {
+                GitLogin::Password { .. } => url.kind() == RepoKind::Http && is_private_transport(url),
+                GitLogin::SshKey { .. } => url.kind() == RepoKind::Ssh,
+            };
+            fits && credential.host.eq_ignore_ascii_case(host)
+        })
+    }
+}
+
+/// Over plain http a password goes to this machine only.
+fn is_private_transport(url: &RepoUrl) -> bool {
+    let is_loopback = url.host().is_some_and(|host| {
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    url.as_str().starts_with("https://") || is_loopback
+}
+
+/// What the calls to one host get. The files go with it.
+pub(super) struct Access {
+    config: Vec<(&'static str, String)>,
+    ssh_command: Option<String>,
+    protocol: &'static str,
+    secrets: Vec<String>,
+    _files: Vec<NamedTempFile>,
+}
+
+impl Access {
+    /// Prepares access to `url` with files in the folder `private`.
+    pub fn prepare(
+        url: &RepoUrl,
+        pin: Option<&Pin>,
+        credential: Option<&GitCredential>,
+        private: &Path,
+    ) -> io::Result<Self> {
+        let mut access = Self {
+            config: Vec::new(),
+            ssh_command: None,
+            protocol: protocol(url),
+            secrets: Vec::new(),
+            _files: Vec::new(),
+        };
+        match (url.kind(), credential.map(|credential| &credential.login)) {
+            (RepoKind::Ssh, login) => access.use_ssh(pin, login, private)?,
+            (RepoKind::Http, Some(GitLogin::Password { username, password })) => {
+                access.use_password(url, username, password, private)?;
+            }
+            _ => (),
+        }
+        if let (RepoKind::Http, Some(pin)) = (url.kind(), pin) {
+            access.config.push(("http.curloptResolve", pin.curl()));
+        }
+        Ok(access)
+    }
+
+    /// Lets `call` reach the host.
+    pub fn grant(&self, call: Call) -> Call {
+        let call = self.config.iter().fold(call, |call, (key, value)| call.config(key, value));
+        let call = match &self.ssh_command {
+            Some(command) => call.env("GIT_SSH_COMMAND", command),
+            None => call,
+        };
+        call.env("GIT_ALLOW_PROTOCOL", self.protocol).secrets(self.secrets.clone())
+    }
+
+    /// git's own `store` helper reads the login from a file and gives it to that protocol, host and port alone.
+    fn use_password(&mut self, url: &RepoUrl, username: &str, password: &Secret, private: &Path) -> io::Result<()> {
+        let refused = |()| io::Error::new(io::ErrorKind::InvalidInput, "the URL cannot carry a login");
+        let mut login = Url::parse(url.as_str()).map_err(io::Error::other)?;
+        login.set_path("");
+        login.set_username(username).map_err(refused)?;
+        login.set_password(Some(password.expose())).map_err(refused)?;
+        let mut file = private_file(private)?;
+        writeln!(file, "{}", login.as_str().trim_end_matches('/'))?;
+        self.config.push(("credential.helper", format!("store --file={}", shell_word(file.path()))));
+        self._files.push(file);
+        let pair = format!("{username}:{}", password.expose());
+        self.secrets.extend([
+            base64::engine::general_purpose::STANDARD.encode(pair),
+            login.password().unwrap_or_default().to_owned(),
+            password.expose().to_owned(),
+        ]);
+        Ok(())
+    }
+
+    fn use_ssh(&mut self, pin: Option<&Pin>, login: Option<&GitLogin>, private: &Path) -> io::Result<()> {
+        let mut words: Vec<String> =
+            ["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=30"]
+                .map(str::to_owned)
+                .into();
+        let mut option = |text: String| words.extend(["-o".to_owned(), text]);
+        let known_hosts = match login {
+            Some(GitLogin::SshKey { known_hosts, .. }) => known_hosts.as_deref(),
+            _ => None,
+        };
+        if let Some(known_hosts) = known_hosts {
+            option("StrictHostKeyChecking=yes".to_owned());
+            option(format!("UserKnownHostsFile={}", shell_word(known_hosts)));
+        } else {
+            let learned = private_file(private)?;
+            option("StrictHostKeyChecking=accept-new".to_owned());
+            option(format!("UserKnownHostsFile={}", shell_word(learned.path())));
+            self._files.push(learned);
+        }
+        option("GlobalKnownHostsFile=/dev/null".to_owned());
+        if let Some(pin) = pin
+            && let Some(address) = pin.addresses.first()
+        {
+            option(format!("HostName={address}"));
+            option(format!("HostKeyAlias={}", pin.host));
+        }
+        let key = match login {
+            // ssh refuses keys that others may read, which is how Kubernetes mounts them: so a copy of its own.
+            Some(GitLogin::SshKey { key, .. }) => {
+                let mut copy = private_file(private)?;
+                copy.write_all(&std::fs::read(key)?)?;
+                let path = shell_word(copy.path());
+                self._files.push(copy);
+                path
+            }
+            _ => "/dev/null".to_owned(),
+        };
+        words.extend(["-i".to_owned(), key]);
+        self.ssh_command = Some(words.join(" "));
+        Ok(())
+    }
+}
+
+/// The one transport that the URL needs, for `GIT_ALLOW_PROTOCOL`.
+fn protocol(url: &RepoUrl) -> &'static str {
+    match url.kind() {
+        RepoKind::Ssh => "ssh",
+        RepoKind::Local => "file",
+        RepoKind::Http if url.as_str().starts_with("http://") => "http",
+        RepoKind::Http => "https",
+    }
+}
+
+/// Made with mode 0600 by `tempfile`.
+fn private_file(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix("git-").tempfile_in(folder)
+}
+
+/// For the shell that git starts helpers and ssh with.
+fn shell_word(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ckrv_types::repo_url::RepoPolicy;
+
+    use super::*;
+
+    fn password(host: &str) -> GitCredential {
+        let login = GitLogin::Password { username: "bot".into(), password: Secret::new("p@ss/word") };
+        GitCredential { name: "forge".into(), host: host.into(), login }
+    }
+
+    fn url(text: &str) -> RepoUrl {
+        RepoUrl::parse(text, &RepoPolicy::embedded()).unwrap()
+    }
+
+    #[test]
+    fn a_credential_goes_to_its_own_host_only() {
+        let all = [password("forge.example")];
+        assert!(GitCredential::for_url(&all, &url("https://forge.example/a/b")).is_some());
+        assert!(GitCredential::for_url(&all, &url("https://FORGE.example:8443/a/b")).is_some());
+        for other in
+            ["https://evil.example/forge.example", "https://forge.example.evil.example/a", "https://x.forge.example/a"]
+        {
+            assert!(GitCredential::for_url(&all, &url(other)).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_sent_in_the_clear_nor_over_ssh() {
+        let all = [password("forge.example"), password("127.0.0.1")];
+        assert!(GitCredential::for_url(&all, &url("http://forge.example/a/b")).is_none());
+        assert!(GitCredential::for_url(&all, &url("ssh://git@forge.example/a/b")).is_none());
+        assert!(GitCredential::for_url(&all, &url("http://127.0.0.1:8080/a/b")).is_some());
+    }
+
+    #[test]
+    fn the_login_is_in_a_private_file_and_nowhere_in_the_settings() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let url = url("https://forge.example:8443/a/b");
+        let access = Access::prepare(&url, None, Some(&password("forge.example")), folder.path()).unwrap();
+        let file = access._files[0].path().to_owned();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "https://bot:p%40ss%2Fword@forge.example:8443\n");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(access.config.iter().all(|(_, value)| !value.contains("p@ss") && !value.contains("p%40ss")));
+        drop(access);
+        assert!(!file.exists());
+    }
+}

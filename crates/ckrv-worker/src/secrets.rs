@@ -1,0 +1,267 @@
+//! The runner's named secrets: git credentials and model keys, each bound to where it may be sent.
+//!
+//! They lie in files that nobody but their owner can read, so that the control plane holds none:
+//! ```yaml
+//! forge:
+//!   git: {host: git.example.com, username: bot, token: …}
+//! deploy:
+//!   git: {host: git.example.com, ssh_key_file: /etc/ckrv/id_ed25519, known_hosts_file: /etc/ckrv/known_hosts}
+//! claude:
+//!   model: {provider: anthropic, key: …}
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ckrv_types::Secret;
+use serde::Deserialize;
+use url::Url;
+
+use crate::git::{GitCredential, GitLogin};
+
+/// Far more than any list of credentials needs.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Why secrets cannot be used. Never carries a value, nor a piece of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    #[error("cannot read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} can be read by others (mode {mode:03o}); make it your own: chmod 600 {path}")]
+    Mode { path: PathBuf, mode: u32 },
+    #[error("{path} is not a list of secrets: look at line {line}, column {column}")]
+    Parse { path: PathBuf, line: u64, column: u64 },
+    #[error("{path}: `{name}` {reason}")]
+    Entry { path: PathBuf, name: String, reason: &'static str },
+    #[error("this runner holds no secret `{0}`")]
+    Unknown(String),
+}
+
+/// All that the runner holds.
+#[derive(Default)]
+pub struct Secrets {
+    git: Vec<GitCredential>,
+    models: Vec<ModelKey>,
+    /// Contents of the files that entries name.
+    contents: Vec<Secret>,
+}
+
+/// A key for a model provider.
+#[derive(Debug, Clone)]
+pub struct ModelKey {
+    pub name: String,
+    pub provider: String,
+    /// The only place that it is ever sent to; none: the provider's own.
+    pub base_url: Option<Url>,
+    pub key: Secret,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Entry {
+    Git(GitEntry),
+    Model(ModelEntry),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GitEntry {
+    host: String,
+    username: Option<String>,
+    token: Option<Secret>,
+    ssh_key_file: Option<PathBuf>,
+    known_hosts_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelEntry {
+    provider: String,
+    base_url: Option<Url>,
+    key: Secret,
+}
+
+impl Secrets {
+    /// Reads all files; a name may stand in one of them only.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, SecretsError> {
+        let mut secrets = Self::default();
+        for path in paths {
+            let entries = parse(path, &read_private(path)?)?;
+            for (name, entry) in entries {
+                let refused = |reason| SecretsError::Entry { path: path.clone(), name: name.clone(), reason };
+                if secrets.has(&name) {
+                    return Err(refused("is there twice"));
+                }
+                match entry {
+                    Entry::Git(entry) => secrets.add_git(&name, entry, refused)?,
+                    Entry::Model(ModelEntry { provider, base_url, key }) => {
+                        secrets.models.push(ModelKey { name: name.clone(), provider, base_url, key });
+                    }
+                }
+            }
+        }
+        Ok(secrets)
+    }
+
+    fn add_git(
+        &mut self,
+        name: &str,
+        entry: GitEntry,
+        refused: impl Fn(&'static str) -> SecretsError,
+    ) -> Result<(), SecretsError> {
+        let login = match (entry.token, entry.ssh_key_file) {
+            (Some(password), None) => {
+                let username = entry.username.ok_or_else(|| refused("needs a `username` with its `token`"))?;
+                GitLogin::Password { username, password }
+            }
+            (None, Some(key)) => {
+                self.contents.push(Secret::new(read_private(&key)?));
+                GitLogin::SshKey { key, known_hosts: entry.known_hosts_file }
+            }
+            _ => return Err(refused("needs either a `token` or an `ssh_key_file`")),
+        };
+        self.git.push(GitCredential { name: name.to_owned(), host: entry.host, login });
+        Ok(())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.git.iter().any(|git| git.name == name) || self.models.iter().any(|model| model.name == name)
+    }
+
+    /// Whether all that a job names is there.
+    pub fn check(&self, names: &[String]) -> Result<(), SecretsError> {
+        names.iter().find(|name| !self.has(name)).map_or(Ok(()), |name| Err(SecretsError::Unknown(name.clone())))
+    }
+
+    /// The git credentials, those that the job names first.
+    pub fn git(&self, names: &[String]) -> Vec<GitCredential> {
+        let mut credentials = self.git.clone();
+        credentials.sort_by_key(|credential| !names.contains(&credential.name));
+        credentials
+    }
+
+    /// The key for a provider's models: one that the job names, or else the first.
+    pub fn model(&self, provider: &str, names: &[String]) -> Option<&ModelKey> {
+        let fitting = || self.models.iter().filter(|model| model.provider == provider);
+        fitting().find(|model| names.contains(&model.name)).or_else(|| fitting().next())
+    }
+
+    /// Every value that must never stand in a log.
+    pub fn values(&self) -> impl Iterator<Item = &Secret> {
+        let passwords = self.git.iter().filter_map(|credential| match &credential.login {
+            GitLogin::Password { password, .. } => Some(password),
+            GitLogin::SshKey { .. } => None,
+        });
+        passwords.chain(self.models.iter().map(|model| &model.key)).chain(&self.contents)
+    }
+}
+
+/// Reads a file that only its owner can read.
+fn read_private(path: &Path) -> Result<String, SecretsError> {
+    let failed = |source| SecretsError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // Of the open file: nobody can put another in its place meanwhile.
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(SecretsError::Mode { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, Entry>, SecretsError> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        // The error itself quotes the file.
+        let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+        SecretsError::Parse { path: path.to_owned(), line, column }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    fn file(text: &str, mode: u32) -> NamedTempFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+        file
+    }
+
+    fn load(text: &str) -> Result<Secrets, SecretsError> {
+        Secrets::load(&[file(text, 0o600).path().to_owned()])
+    }
+
+    #[test]
+    fn entries_are_found_by_what_they_are_for() {
+        let key = file("-----BEGIN KEY-----\nb3BlbnNzaC1rZXk\n", 0o400);
+        let secrets = load(&format!(
+            "forge: {{git: {{host: a.example, username: bot, token: tok-en-1}}}}\n\
+             other: {{git: {{host: a.example, username: bot, token: tok-en-2}}}}\n\
+             deploy: {{git: {{host: b.example, ssh_key_file: {}}}}}\n\
+             claude: {{model: {{provider: anthropic, key: sk-1234}}}}\n",
+            key.path().display()
+        ))
+        .unwrap();
+        let named = ["other".to_owned()];
+        assert_eq!(secrets.git(&named)[0].name, "other");
+        assert_eq!(secrets.git(&[]).len(), 3);
+        assert_eq!(secrets.model("anthropic", &named).unwrap().name, "claude");
+        assert!(secrets.model("openai", &[]).is_none());
+        let values: Vec<&str> = secrets.values().map(Secret::expose).collect();
+        assert!(values.contains(&"sk-1234") && values.iter().any(|value| value.contains("b3BlbnNzaC1rZXk")));
+        assert!(secrets.check(&named).is_ok());
+        assert!(matches!(secrets.check(&["x".to_owned()]), Err(SecretsError::Unknown(name)) if name == "x"));
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_and_the_way_out_is_named() {
+        for mode in [0o644, 0o640, 0o604, 0o660] {
+            let file = file("{}", mode);
+            let error = Secrets::load(&[file.path().to_owned()]).err().unwrap();
+            assert!(matches!(error, SecretsError::Mode { mode: found, .. } if found == mode));
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        for mode in [0o600, 0o400] {
+            assert!(Secrets::load(&[file("{}", mode).path().to_owned()]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused_too() {
+        let key = file("key", 0o644);
+        let error = load(&format!("d: {{git: {{host: a, ssh_key_file: {}}}}}", key.path().display())).err().unwrap();
+        assert!(matches!(error, SecretsError::Mode { .. }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_a_word_of_the_file() {
+        for text in [
+            "a: {git: {host: h, token: hunter2}}",
+            "a: {git: {host: h, username: u}}",
+            "a: {git: {host: h, username: u, token: hunter2, ssh_key_file: /x}}",
+            "a: {git: {hots: hunter2}}",
+            "a: {model: {provider: p, key: [hunter2]}}",
+            "a: {vault: hunter2}",
+            "a: hunter2: x",
+            "a: {model: {provider: p, key: hunter2}}\na: {model: {provider: p, key: hunter2}}",
+        ] {
+            let error = anyhow::Error::from(load(text).err().expect(text));
+            assert!(!format!("{error:#} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A git host with a password: real `git http-backend` behind a small CGI bridge (RFC 3875).
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use base64::Engine;
+use ckrv_types::RepoUrl;
+use ckrv_types::repo_url::RepoPolicy;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::repository::PATH;
+
+pub struct GitHost {
+    port: u16,
+    logins: Arc<AtomicUsize>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Host {
+    folder: PathBuf,
+    /// The `Authorization` that opens the door.
+    login: String,
+    logins: Arc<AtomicUsize>,
+}
+
+impl GitHost {
+    /// Serves the repositories in `folder`; `/moved/…` redirects to them.
+    pub async fn start(folder: &Path, username: &str, password: &str) -> Self {
+        let login = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+        let logins = Arc::new(AtomicUsize::new(0));
+        let host = Host { folder: folder.to_owned(), login: format!("Basic {login}"), logins: Arc::clone(&logins) };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let router = Router::new().fallback(answer).with_state(Arc::new(host));
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("the server runs") });
+        Self { port, logins, server }
+    }
+
+    pub fn url(&self, path: &str) -> RepoUrl {
+        let text = format!("http://127.0.0.1:{}/{path}", self.port);
+        RepoUrl::parse(&text, &RepoPolicy::embedded()).expect("a URL")
+    }
+
+    /// Requests that carried an `Authorization`.
+    pub fn logins(&self) -> usize {
+        self.logins.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for GitHost {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(host): State<Arc<Host>>, request: Request) -> Response<Body> {
+    let login = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    host.logins.fetch_add(usize::from(login.is_some()), Ordering::SeqCst);
+    let answer = Response::builder();
+    if let Some(there) = request.uri().path().strip_prefix("/moved") {
+        let query = request.uri().query().unwrap_or_default();
+        let answer = answer.status(StatusCode::MOVED_PERMANENTLY).header("location", format!("{there}?{query}"));
+        return answer.body(Body::empty()).expect("an answer");
+    }
+    if login != Some(&host.login) {
+        let answer = answer.status(StatusCode::UNAUTHORIZED).header("www-authenticate", "Basic realm=\"git\"");
+        return answer.body(Body::empty()).expect("an answer");
+    }
+    run(&host, request).await
+}
+
+async fn run(host: &Host, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.expect("a small body");
+    let header =
+        |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let mut child = Command::new("git")
+        .arg("http-backend")
+        .env_clear()
+        .envs([("PATH", PATH), ("GIT_HTTP_EXPORT_ALL", "1"), ("GIT_CONFIG_NOSYSTEM", "1"), ("HOME", "/nonexistent")])
+        .env("GIT_PROJECT_ROOT", &host.folder)
+        .env("REQUEST_METHOD", parts.method.as_str())
+        .env("PATH_INFO", parts.uri.path())
+        .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
+        .env("CONTENT_TYPE", header("content-type"))
+        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
+        .env("GIT_PROTOCOL", header("git-protocol"))
+        .env("REMOTE_ADDR", "127.0.0.1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("git runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(&body).await.expect("it reads its input");
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("it ends").stdout;
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n").expect("headers");
+    let mut answer = Response::builder();
+    for line in String::from_utf8_lossy(&output[..end]).lines() {
+        let (name, value) = line.split_once(": ").expect("a header");
+        answer = match name {
+            "Status" => answer.status(value[..3].parse::<u16>().expect("a status")),
+            _ => answer.header(name, value),
+        };
+    }
+    answer.body(Body::from(output[end + 4..].to_vec())).expect("an answer")
+}
