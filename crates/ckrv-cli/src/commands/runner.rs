@@ -1,0 +1,91 @@
+//! `ckrv runner`: who executes the organization's jobs, and the tokens that let them.
+
+use clap::Subcommand;
+use comfy_table::Cell;
+
+use ckrv_types::identity::{CreateRunner, RunnerInfo, WithToken};
+use ckrv_types::{Page, RunnerId};
+
+use crate::commands::key::{no_such, show_token};
+use crate::context::Context;
+use crate::duration::age;
+use crate::exit::ExitStatus;
+use crate::failure::Outcome;
+use crate::format::{Show, View, short};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ckrv runner create build-1\n  ckrv runner list\n  ckrv runner revoke RUNNER")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the runners that the organization's jobs may run on
+    List,
+    /// Register a runner; its token is printed, this one time
+    Create {
+        /// Up to 63 of a-z 0-9 -
+        name: String,
+    },
+    /// Make a runner's token useless
+    Revoke {
+        /// The runner's id
+        runner: String,
+    },
+}
+
+pub async fn run(args: Args, context: &Context) -> Outcome {
+    let client = context.client()?;
+    match args.command {
+        Command::List => context.printer.show(&client.runners().await?, context.format())?,
+        Command::Create { name } => {
+            let created = client.create_runner(&CreateRunner { name }).await?;
+            show_token(context, &created, &created.item.id.to_string())?;
+        }
+        Command::Revoke { runner } => {
+            let id: RunnerId =
+                runner.parse().map_err(|error: ckrv_types::id::InvalidId| no_such(&error, "ckrv runner list"))?;
+            client.revoke_runner(id).await?;
+            context.printer.note(&format!("{id} is revoked"));
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+impl Show for WithToken<RunnerInfo> {
+    fn table(&self, _view: View) -> String {
+        self.token.clone()
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.item.id.to_string()]
+    }
+}
+
+impl Show for Page<RunnerInfo> {
+    fn table(&self, view: View) -> String {
+        let rows = self.items.iter().map(|runner| {
+            let state = match (runner.revoked_at, runner.alive, runner.last_seen_at) {
+                (Some(_), _, _) => "revoked",
+                (None, true, _) => "alive",
+                (None, false, Some(_)) => "lost",
+                (None, false, None) => "never seen",
+            };
+            [
+                Cell::new(runner.id),
+                short(&runner.name, 63),
+                Cell::new(state),
+                Cell::new(format!("{}/{}", runner.busy, runner.capacity)),
+                Cell::new(runner.last_seen_at.map(age).unwrap_or_default()),
+                short(&runner.classes.join(","), 40),
+            ]
+        });
+        view.columns(["RUNNER", "NAME", "STATE", "BUSY", "SEEN", "CLASSES"], rows)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(|runner| runner.id.to_string()).collect()
+    }
+}
