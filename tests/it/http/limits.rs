@@ -1,0 +1,68 @@
+use ckrv_tests::replica::Loops;
+use ckrv_types::{Problem, ProblemCode};
+use reqwest::{Response, StatusCode};
+
+use super::Plain;
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_key_has_so_many_requests_a_minute_over_all_replicas() {
+    let plain = Plain::with(&["--rate-per-key", "6"]).await;
+    let other = plain.installation.another_replica_with(Loops::Off, &["--rate-per-key", "6"]).await;
+    let urls = [plain.url("/v1/whoami"), other.url().join("/v1/whoami").unwrap().to_string()];
+    for (number, url) in urls.iter().cycle().take(6).enumerate() {
+        let response = plain.http.get(url).bearer_auth(plain.key()).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "request {number}");
+        assert_eq!(header(&response, "ratelimit-policy"), r#""key";q=6;w=60"#);
+        assert!(header(&response, "ratelimit").starts_with(&format!(r#""key";r={};t="#, 5 - number)), "{response:?}");
+    }
+    for url in &urls {
+        let refused = plain.http.get(url).bearer_auth(plain.key()).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let seconds: u64 = header(&refused, "retry-after").parse().unwrap();
+        assert!((1..=10).contains(&seconds), "one is granted every ten seconds, not in {seconds} s");
+        let problem: Problem = refused.json().await.unwrap();
+        assert_eq!((problem.code, problem.retryable), (ProblemCode::RateLimited, true));
+    }
+    let neighbour = plain.installation.organization("neighbours").await.api_key;
+    let response = plain.http.get(&urls[0]).bearer_auth(neighbour.expose()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK, "another key has its own allowance");
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_requests_a_minute_before_anybody_looks_at_its_credential() {
+    let plain = Plain::with(&["--rate-per-address", "3"]).await;
+    for _ in 0..3 {
+        let guess = plain.http.get(plain.url("/v1/whoami")).bearer_auth("guess").send().await.unwrap();
+        assert_eq!(guess.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(header(&guess, "ratelimit-policy"), r#""address";q=3;w=60"#);
+    }
+    let refused = plain.http.get(plain.url("/v1/whoami")).bearer_auth(plain.key()).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(header(&refused, "ratelimit").contains("r=0"));
+    let health = plain.http.get(plain.url("/healthz")).send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::OK, "a load balancer is not turned away");
+    let forged = plain.http.get(plain.url("/v1/whoami")).header("x-forwarded-for", "9.9.9.9").send().await.unwrap();
+    assert_eq!(forged.status(), StatusCode::TOO_MANY_REQUESTS, "nobody is believed to be somebody else");
+}
+
+#[tokio::test]
+async fn workers_are_charged_for_refused_credentials_alone() {
+    let plain = Plain::with(&["--rate-per-address", "3"]).await;
+    let attempt = ckrv_types::AttemptId { job: ckrv_types::JobId::new(), number: 1 };
+    let good = plain.installation.state().signer.attempt_token(plain.installation.keys().org, attempt, &"0".repeat(32));
+    let append = async |token: &str| {
+        let request = plain.http.post(plain.url("/v1/worker/logs?first_seq=1")).bearer_auth(token);
+        request.header("content-type", "text/plain").send().await.unwrap().status()
+    };
+    for _ in 0..10 {
+        assert_eq!(append(good.expose()).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    for _ in 0..3 {
+        assert_eq!(append("guess").await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(append("guess").await, StatusCode::TOO_MANY_REQUESTS);
+}

@@ -1,0 +1,15 @@
+//! The server on a real PostgreSQL and S3, in the test's process.
+
+mod admission;
+mod cancel;
+mod events;
+mod explain;
+mod idempotency;
+mod leases;
+mod lists;
+mod requests;
+mod retries;
+mod runner;
+mod tenancy;
+mod transition;
+mod worker;

@@ -1,0 +1,55 @@
+//! Installs the judges below target/, once a machine.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder with the installed npm packages and the scripts that use them.
+pub fn node() -> PathBuf {
+    let folder = folder().join("node");
+    exclusively(|| {
+        std::fs::create_dir_all(&folder).expect("the folder can be made");
+        for name in ["package.json", "follow.mjs"] {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("judges/node").join(name);
+            std::fs::copy(source, folder.join(name)).expect("the file can be copied");
+        }
+        if !folder.join("node_modules/eventsource").exists() {
+            run(Command::new("npm")
+                .args(["install", "--no-audit", "--no-fund", "--no-package-lock"])
+                .current_dir(&folder));
+        }
+    });
+    folder
+}
+
+/// The program of a Python package at this version, in an environment of its own.
+pub fn python(package: &str, version: &str, program: &str) -> PathBuf {
+    let environment = folder().join(format!("{package}-{version}"));
+    let program = environment.join("bin").join(program);
+    exclusively(|| {
+        if !program.exists() {
+            run(Command::new("python3").args(["-m", "venv"]).arg(&environment));
+            let requirement = format!("{package}=={version}");
+            run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", &requirement]));
+        }
+    });
+    program
+}
+
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judges");
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    folder
+}
+
+/// Tests run side by side, and so do test binaries.
+fn exclusively(install: impl FnOnce()) {
+    let lock = File::create(folder().join("lock")).expect("the lock can be made");
+    lock.lock().expect("the lock can be had");
+    install();
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,19 @@
+//! What the tests share: a running stack of real parts, repositories to work on, and waiting for a condition with a limit.
+
+pub mod cli;
+pub mod acting;
+pub mod cutter;
+pub mod database;
+pub mod follower;
+pub mod gate;
+pub mod invariants;
+pub mod model;
+pub mod postgres;
+pub mod processes;
+pub mod random;
+pub mod refusing;
+pub mod replica;
+pub mod repo;
+pub mod runners;
+pub mod stack;
+pub mod wait;
