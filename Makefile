@@ -1,0 +1,26 @@
+# An index of what can be done here; the work is in cargo and in scripts/.
+.PHONY: help build demo test check bench contracts judges
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## release binaries under target/release
+	cargo build --release --locked -p ckrv-cli -p ckrv-server -p ckrv-worker -p ckrv-dev
+
+demo: ## run a real job from submit to pulled branch; REPO=… BRANCH=… take any repository
+	scripts/demo
+
+test: ## every test: unit, integration, end to end, faults
+	scripts/test
+
+check: ## formatting, lints, docs, dependency rules, contracts
+	scripts/check
+
+bench: ## measurements as ratios to the floor in the same run
+	scripts/bench
+
+contracts: ## print contracts/ anew
+	scripts/contracts
+
+judges: ## unmodified third-party clients against the running server
+	scripts/judges
