@@ -26,10 +26,11 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
         .arg(contract)
         .args(["--url", &stack.server_url()])
         .args(["--header", &format!("Authorization: Bearer {}", stack.keys.api_key.expose())])
-        .args(["--checks", "all", "--max-examples", "25", "--request-timeout", "20", "--workers", "2", "--seed", "7"])
-        // Streams that follow a live job have no end; revoking the key in use ends the run.
-        .args(["--exclude-operation-id", "streamLogs", "--exclude-operation-id", "streamEvents"])
-        .args(["--exclude-operation-id", "revokeKey", "--exclude-path-regex", "^/v1/(runner|worker)/"])
+        // Some rules (what may be a repository, which fields go together) are told by `invalid` and not by the schema.
+        .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"])
+        .args([ "--max-examples", "25", "--request-timeout", "20", "--workers", "2", "--seed", "7"])
+        // Revoking the key in use would end the run; frames of zstd are beyond what it can make up.
+        .args(["--exclude-operation-id", "revokeKey", "--exclude-operation-id", "appendLog"])
         .current_dir(stack.home.path())
         .stdin(Stdio::null())
         .kill_on_drop(true)
