@@ -20,10 +20,13 @@ pub struct OwnPostgres {
 }
 
 impl OwnPostgres {
-    pub async fn start() -> Self {
+    /// `durable`: with PostgreSQL's usual care for power cuts, as measurements want it and tests need not.
+    pub async fn start(durable: bool) -> Self {
         let folder = TempDir::with_prefix("ckrv-test-own-postgres-").expect("a temporary folder");
         let usual = testing::cluster_settings(folder.path());
-        let settings = ClusterSettings { port: Some(free_address().port()), temporary: false, ..usual };
+        let configuration = if durable { Vec::new() } else { usual.configuration };
+        let port = Some(free_address().port());
+        let settings = ClusterSettings { port, temporary: false, configuration, ..usual };
         let running = Some(testing::start(&settings).await);
         Self { settings, running, folder }
     }

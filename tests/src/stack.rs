@@ -4,10 +4,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use ckrv_client::{Client, ClientConfig};
+use ckrv_client::{Client, ClientConfig, Retry};
 use ckrv_dev::testing::{self, TestS3};
 use ckrv_server::db::roles::RoleUrls;
 use ckrv_types::Secret;
@@ -35,11 +35,13 @@ pub struct Options {
     pub runner: Vec<(&'static str, String)>,
     /// A PostgreSQL of its own, which the test may take away.
     pub own_postgres: bool,
+    /// With a PostgreSQL of its own: it survives power cuts, which costs time.
+    pub durable: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 4, server: Vec::new(), runner: Vec::new(), own_postgres: false }
+        Self { slots: 4, server: Vec::new(), runner: Vec::new(), own_postgres: false, durable: false }
     }
 }
 
@@ -67,7 +69,7 @@ impl Stack {
         ckrv_client::install_crypto_provider();
         let home = TempDir::with_prefix("ckrv-test-home-").expect("a temporary folder");
         let s3 = testing::s3().await;
-        let postgres = if options.own_postgres { Some(OwnPostgres::start().await) } else { None };
+        let postgres = if options.own_postgres { Some(OwnPostgres::start(options.durable).await) } else { None };
         let Prepared { urls, keys, database } = match &postgres {
             Some(own) => database::prepare_in(own.database().await).await,
             None => database::prepare().await,
@@ -107,6 +109,13 @@ impl Stack {
         let server = self.server_url().parse().expect("an address is a URL");
         Client::new(ClientConfig::new(server, self.keys.api_key.clone(), "ckrv-tests"))
             .expect("the configuration is good")
+    }
+
+    /// The same, going on for `patience` while the server is away.
+    pub fn patient_client(&self, patience: Duration) -> Client {
+        let server = self.server_url().parse().expect("an address is a URL");
+        let config = ClientConfig::new(server, self.keys.api_key.clone(), "ckrv-tests");
+        Client::new(ClientConfig { retry: Retry::within(patience), ..config }).expect("the configuration is good")
     }
 
     /// Starts the server (again) on the same address and waits until it is ready.
@@ -150,9 +159,10 @@ impl Stack {
     }
 
     /// Waits until the server ends by itself (at a crash point).
-    pub async fn server_died(&mut self, limit: Duration) {
+    pub async fn server_died(&mut self, limit: Duration) -> ExitStatus {
         let mut child = self.server.take().expect("the server runs");
-        tokio::time::timeout(limit, child.wait()).await.expect("the server dies in time").expect("it is our child");
+        let died = tokio::time::timeout(limit, child.wait()).await;
+        died.unwrap_or_else(|_| panic!("the server lives on\n{}", self.log("server.log"))).expect("it is our child")
     }
 
     /// Stops a PostgreSQL of the stack's own.
