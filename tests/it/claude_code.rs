@@ -228,8 +228,6 @@ async fn a_job_of_claude_code_comes_back_as_a_commit_with_a_readable_log_and_its
     let turns = [write, Turn::new().text("All done.")].map(|turn| turn.prompt_usage(used.clone()).output_tokens(20));
     let jobs = Jobs::new(turns.into()).await;
     let (job, code) = jobs.run(&["--budget", "1.5"]).await;
-    let out = tokio::time::timeout(Duration::from_secs(8), jobs.stack.ckrv_in(jobs.stack.home.path(), &["logs", &job])).await;
-    println!("{out:?} {}", jobs.stack.log("server.log"));
     let log = jobs.stack.ckrv(&["logs", &job]).await;
     assert_eq!(code, 0, "{log}");
     for line in ["I write it.", "● Write made.txt", "All done.", "✓ Done: 2 turns, $0.0021"] {

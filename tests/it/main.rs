@@ -1,10 +1,22 @@
 //! Tests over more than one crate: the house's own rules, the server on a real PostgreSQL and S3, and the whole path.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod artifacts;
 mod claude_code;
+mod end_to_end;
+mod end_to_end_dev;
+mod faults_agents;
+mod faults_cancel;
+mod faults_crash_points;
+mod faults_outages;
+mod faults_output;
+mod faults_requests;
 mod faults_setup;
+mod faults_tree;
 mod house;
-mod server;
 mod http;
+mod invariants;
+mod ledger;
 mod logs;
 mod model_proxy;
+mod server;

@@ -51,7 +51,9 @@ pub enum Loops {
     Off,
 }
 
+/// What a test says goes before what is usual.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Arguments {
     #[command(flatten)]
     config: Config,
@@ -258,5 +260,5 @@ fn config(prepared: &Prepared, s3: &TestS3, arguments: &[&str]) -> Config {
     let mut words = vec!["ckrv-server".to_owned()];
     words.extend(own.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
     words.extend(arguments.iter().map(|&word| word.to_owned()));
-    Arguments::parse_from(words).config
+    Arguments::try_parse_from(words).expect("the arguments are good").config
 }

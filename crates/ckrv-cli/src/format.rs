@@ -103,6 +103,11 @@ pub fn state(state: State) -> Cell {
     }
 }
 
+/// Without the blanks that pad the first and last column.
 fn trimmed(table: &Table) -> String {
-    table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }

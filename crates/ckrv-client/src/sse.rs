@@ -24,6 +24,9 @@ use crate::ClientError;
 use crate::retry::Pauses;
 use crate::transport::Transport;
 
+/// How long a server is asked again that is there and says that the fault is its own.
+const FAULT_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What is read: where it stands, and what its events mean.
 pub(crate) trait Reader: Send + 'static {
     type Item: Send;
@@ -96,7 +99,8 @@ pub(crate) fn follow<R: Reader>(
                 Err(error) => error,
             };
             let pause = pauses.next().max(lost.retry_after().unwrap_or_default());
-            if !lost.is_retryable() || alive.elapsed() + pause > give_up {
+            let patience = if lost.is_unreachable() { give_up } else { give_up.min(FAULT_PATIENCE) };
+            if !lost.is_retryable() || alive.elapsed() + pause > patience {
                 Err(lost)?;
             } else {
                 tracing::debug!(error = %lost, ?pause, "connecting again");

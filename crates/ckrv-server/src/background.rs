@@ -30,7 +30,7 @@ async fn lead_for_ever(state: AppState, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(TRY_AGAIN);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        match try_lead(&state, &shutdown).await {
+        match Box::pin(try_lead(&state, &shutdown)).await {
             Ok(()) => {}
             Err(error) => tracing::warn!(%error, "no lead: the database did not answer as it should"),
         }

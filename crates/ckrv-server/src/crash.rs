@@ -7,6 +7,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "server.submit.committed",
     "server.admission.committed",
     "server.start.bound",
+    "server.start.committed",
     "server.finish.before-commit",
     "server.finish.committed",
     "server.observation.committed",

@@ -130,10 +130,10 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// What, then why, one cause a line.
 fn report(error: &anyhow::Error) {
-    let mut text = format!("error: {error}\n");
-    for cause in error.chain().skip(1) {
-        text.push_str(&format!("cause: {cause}\n"));
-    }
+    let mut stderr = std::io::stderr().lock();
     // Nobody is left to tell when stderr is gone.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = writeln!(stderr, "error: {error}");
+    for cause in error.chain().skip(1) {
+        let _ = writeln!(stderr, "cause: {cause}");
+    }
 }

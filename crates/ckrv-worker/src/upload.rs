@@ -70,9 +70,15 @@ impl Uploader {
         Ok(Self { client, http: http.build()?, deadline })
     }
 
-    /// Stores the file at `path` as `artifact` describes it.
-    pub async fn store(&self, artifact: &NewArtifact, path: &Path) -> Result<(), UploadError> {
+    /// Stores the file at `path` as `artifact` describes it. `delayed` is told once, when the first try fails.
+    pub async fn store(
+        &self,
+        artifact: &NewArtifact,
+        path: &Path,
+        delayed: impl FnOnce(&UploadError) + Send,
+    ) -> Result<(), UploadError> {
         let mut backoff = Backoff::for_requests();
+        let mut delayed = Some(delayed);
         loop {
             let attempt = timeout_at(self.deadline, self.attempt(artifact, path)).await;
             let error = match attempt {
@@ -83,6 +89,9 @@ impl Uploader {
             let pause = backoff.pause(None);
             if !error.is_retryable() || Instant::now() + pause >= self.deadline {
                 return Err(error);
+            }
+            if let Some(tell) = delayed.take() {
+                tell(&error);
             }
             tracing::warn!(name = artifact.name, error = human::chain(&error), "not stored yet");
             tokio::time::sleep(pause).await;

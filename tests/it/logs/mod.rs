@@ -64,6 +64,13 @@ impl Fixture {
         assert_eq!(response.status(), StatusCode::OK, "{}", response.text().await.unwrap_or_default());
     }
 
+    /// Gives attempt `number` to the worker, as `start` does.
+    pub async fn bind(&self, number: u32) {
+        let mut tx = self.installation.state().db.tenant(self.installation.keys().org).await.unwrap();
+        ckrv_server::db::attempts::bind(&mut tx, self.attempt(number), INSTANCE, None).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Ends attempt `number`: `cause` none is success; causes of the infrastructure lead to a next attempt.
     pub async fn end(&self, number: u32, cause: Option<Cause>, last_seq: Option<u64>) {
         let state = self.installation.state();

@@ -17,6 +17,7 @@ async fn a_follower_waits_while_queued_and_gets_every_attempt_in_order_then_the_
         events(&response.text().await.unwrap())
     };
     let run = async {
+        fixture.bind(1).await;
         fixture.append(1, &lines(1..=2)).await;
         fixture.append(1, &lines(3..=3)).await;
         fixture.end(1, Some(Cause::NodeLost), None).await;

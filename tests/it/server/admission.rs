@@ -162,8 +162,8 @@ async fn two_replicas_and_many_submitters_never_give_out_more_than_allowed() {
     let clients = [on.client(), other.client(&on.keys().api_key)];
     let submitting = futures::future::join_all((0..40).map(|number| submit(&clients[number % 2], spec())));
     let watching = async {
-        let mut sql = on.sql().await;
         wait_for("the organization runs as much as it may", SOON, async || {
+            let mut sql = on.sql().await;
             let live: i64 = sqlx::query_scalar("select count(*) from attempts where rank > 0 and rank < 100")
                 .fetch_one(&mut sql)
                 .await
@@ -210,17 +210,24 @@ async fn an_accepted_job_is_at_its_runner_within_100_ms_idle_and_behind_a_long_q
     let mut sql = on.sql().await;
     for (org, project, class) in [(other.org, other.project, None), (on.keys().org, on.keys().project, Some("none"))] {
         let spec = serde_json::to_string(&JobSpec { class: class.map(str::to_owned), ..spec() }).unwrap();
-        sqlx::query("select submit_job(gen_random_uuid(), $1, $2, null, $3::jsonb, 'x', null) from generate_series(1, 1000)")
-            .bind(org.uuid())
-            .bind(project.uuid())
-            .bind(spec)
-            .execute(&mut sql)
-            .await
-            .unwrap();
+        sqlx::query(
+            "select submit_job(gen_random_uuid(), $1, $2, null, $3::jsonb, 'x', null) from generate_series(1, 1000)",
+        )
+        .bind(org.uuid())
+        .bind(project.uuid())
+        .bind(spec)
+        .execute(&mut sql)
+        .await
+        .unwrap();
     }
     let queued = latencies(&on, &runner, 20).await;
-    println!("accept to long poll, ms: idle p50 {} max {}; 2,000 queued p50 {} max {}",
-        idle[10].as_millis(), idle[19].as_millis(), queued[10].as_millis(), queued[19].as_millis());
+    println!(
+        "accept to long poll, ms: idle p50 {} max {}; 2,000 queued p50 {} max {}",
+        idle[10].as_millis(),
+        idle[19].as_millis(),
+        queued[10].as_millis(),
+        queued[19].as_millis()
+    );
     assert!(idle[10] < Duration::from_millis(100), "{idle:?}");
     assert!(queued[10] < Duration::from_millis(100), "{queued:?}");
 }

@@ -117,7 +117,12 @@ async fn without_a_key_each_request_makes_a_job_and_a_bad_key_is_refused() {
     let (status, problem) = post(&on.replica, &on.keys().api_key, "/v1/jobs", &"k".repeat(256), &job()).await;
     assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("bad_request")));
     let http = reqwest::Client::new();
-    let send = || http.post(on.replica.url().join("/v1/jobs").unwrap()).bearer_auth(on.keys().api_key.expose()).json(&job()).send();
+    let send = || {
+        http.post(on.replica.url().join("/v1/jobs").unwrap())
+            .bearer_auth(on.keys().api_key.expose())
+            .json(&job())
+            .send()
+    };
     let (first, second): (Value, Value) =
         (send().await.unwrap().json().await.unwrap(), send().await.unwrap().json().await.unwrap());
     assert_ne!(first["id"], second["id"]);

@@ -13,7 +13,9 @@ use ckrv_types::{AttemptId, Cause, Job, JobId, ProblemCode, State};
 /// Moves a column of the attempt's into the past.
 async fn age(on: &Installation, attempt: AttemptId, column: &'static str, seconds: f64) {
     let mut sql = on.sql().await;
-    let statement = format!("update attempts set {column} = {column} - make_interval(secs => $3) where job_id = $1 and number = $2");
+    let statement = format!(
+        "update attempts set {column} = {column} - make_interval(secs => $3) where job_id = $1 and number = $2"
+    );
     sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(attempt.job.uuid())
         .bind(attempt.number.cast_signed())
@@ -131,7 +133,13 @@ async fn each_limit_ends_an_attempt_with_its_own_cause() {
 
     for (phase, column, limit, cause, state) in [
         (WorkerPhase::Starting, "starting_at", seconds(limits.start) + slack, Cause::StartLimit, State::Queued),
-        (WorkerPhase::Running, "running_at", seconds(limits.run + limits.grace) + slack, Cause::RunLimit, State::TimedOut),
+        (
+            WorkerPhase::Running,
+            "running_at",
+            seconds(limits.run + limits.grace) + slack,
+            Cause::RunLimit,
+            State::TimedOut,
+        ),
         (WorkerPhase::Finishing, "finishing_at", 3600.0, Cause::Storage, State::Queued),
     ] {
         let job = submit(&on.client(), spec()).await.id;

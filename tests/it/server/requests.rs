@@ -65,7 +65,9 @@ async fn a_body_that_cannot_be_a_job_is_told_why() {
 #[tokio::test]
 async fn an_id_that_cannot_exist_is_not_found_and_a_query_that_cannot_be_is_told_its_field() {
     let api = Api::new().await;
-    for path in ["/v1/jobs/x", "/v1/jobs/job-", "/v1/jobs/%00", "/v1/jobs/x/explain", "/v1/jobs/x/events", "/v1/nothing"] {
+    for path in
+        ["/v1/jobs/x", "/v1/jobs/job-", "/v1/jobs/%00", "/v1/jobs/x/explain", "/v1/jobs/x/events", "/v1/nothing"]
+    {
         let answer = problem(api.send(Method::GET, path, "application/json", "").await).await;
         assert_eq!((answer.0, answer.1.as_str()), (404, "not_found"), "{path}");
     }

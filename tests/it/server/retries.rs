@@ -81,7 +81,10 @@ async fn an_agent_out_of_memory_is_tried_again_only_where_the_job_asks_for_it() 
     let job = on.client().job(job.id).await.unwrap();
     assert_eq!((job.state, job.attempt), (State::Queued, 2));
     let first = &job.attempts[0];
-    assert_eq!((first.cause, first.exit_code, first.node.as_deref()), (Some(Cause::AgentOom), Some(137), Some("node-1")));
+    assert_eq!(
+        (first.cause, first.exit_code, first.node.as_deref()),
+        (Some(Cause::AgentOom), Some(137), Some("node-1"))
+    );
     assert_eq!(first.message.as_deref(), Some("killed at 512 MiB"));
 }
 

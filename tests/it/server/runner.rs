@@ -143,10 +143,9 @@ async fn a_wake_up_reaches_the_long_poll_at_another_replica() {
     on.runner(1).await;
     let runner = other.runner(&on.keys().runner_token, 1, &[]).await;
     let version = runner.assignments(Duration::ZERO, None).await.unwrap().version;
-    let (list, _) = tokio::join!(
-        runner.assignments(Duration::from_secs(20), Some(version)),
-        submit(&on.client(), spec())
-    );
+    let client = on.client();
+    let poll = runner.assignments(Duration::from_secs(20), Some(version));
+    let (list, _) = tokio::join!(poll, submit(&client, spec()));
     assert_eq!(list.unwrap().items.len(), 1);
 }
 

@@ -71,13 +71,23 @@ async fn raw_sql_of_the_application_cannot_write_for_another_organization() {
     let other = on.organization("other").await;
     let foreign = submit(&on.replica.client(&other.api_key), spec()).await.id;
     let mut tx = on.state().db.tenant(on.keys().org).await.unwrap();
-    let changed = sqlx::query("update jobs set message = 'x' where id = $1").bind(foreign.uuid()).execute(&mut *tx).await;
+    let changed =
+        sqlx::query("update jobs set message = 'x' where id = $1").bind(foreign.uuid()).execute(&mut *tx).await;
     assert_eq!(changed.unwrap().rows_affected(), 0);
     for (statement, org) in [
         ("insert into projects (id, org_id, name) values (gen_random_uuid(), $1, 'x')", other.org),
-        ("insert into api_keys (id, org_id, name, token_hash) values (gen_random_uuid(), $1, 'x', sha256('x'))", other.org),
-        ("insert into runners (id, name, token_hash) select gen_random_uuid(), 'x', sha256('x') where $1::uuid is not null", other.org),
-        ("insert into job_events (org_id, job_id, attempt, kind, state) values ($1, gen_random_uuid(), 1, 'note', 'queued')", other.org),
+        (
+            "insert into api_keys (id, org_id, name, token_hash) values (gen_random_uuid(), $1, 'x', sha256('x'))",
+            other.org,
+        ),
+        (
+            "insert into runners (id, name, token_hash) select gen_random_uuid(), 'x', sha256('x') where $1::uuid is not null",
+            other.org,
+        ),
+        (
+            "insert into job_events (org_id, job_id, attempt, kind, state) values ($1, gen_random_uuid(), 1, 'note', 'queued')",
+            other.org,
+        ),
     ] {
         let mut tx = on.state().db.tenant(on.keys().org).await.unwrap();
         let refused = sqlx::query(statement).bind(org.uuid()).execute(&mut *tx).await;
@@ -86,11 +96,12 @@ async fn raw_sql_of_the_application_cannot_write_for_another_organization() {
     }
     // A child of a foreign row under the own organization's name: the composite key refuses it.
     let mut tx = on.state().db.tenant(on.keys().org).await.unwrap();
-    let stolen = sqlx::query("insert into artifacts (job_id, attempt, name, org_id, status) values ($1, 1, 'a', $2, 'pending')")
-        .bind(foreign.uuid())
-        .bind(on.keys().org.uuid())
-        .execute(&mut *tx)
-        .await;
+    let stolen =
+        sqlx::query("insert into artifacts (job_id, attempt, name, org_id, status) values ($1, 1, 'a', $2, 'pending')")
+            .bind(foreign.uuid())
+            .bind(on.keys().org.uuid())
+            .execute(&mut *tx)
+            .await;
     assert!(stolen.unwrap_err().as_database_error().unwrap().is_foreign_key_violation());
 }
 
@@ -174,7 +185,11 @@ async fn a_revoked_or_expired_key_is_refused_here_at_once_and_on_other_replicas_
     on.client().revoke_key(made.item.id).await.unwrap();
     assert_eq!(refused(here.whoami().await), ProblemCode::Unauthenticated);
     wait_for("the other replica refuses it", Duration::from_secs(15), async || {
-        there.whoami().await.is_err_and(|error| error.problem_code() == Some(ProblemCode::Unauthenticated)).then_some(())
+        there
+            .whoami()
+            .await
+            .is_err_and(|error| error.problem_code() == Some(ProblemCode::Unauthenticated))
+            .then_some(())
     })
     .await;
 
@@ -237,4 +252,43 @@ async fn the_server_refuses_to_start_where_tenants_would_not_be_kept_apart() {
 
     sqlx::query("delete from _sqlx_migrations where version = 3").execute(&mut sql).await.unwrap();
     assert!(matches!(check(&urls.app, &urls.system).await, Err(Refusal::Behind { needed: 3, .. })));
+}
+
+/// The modules that may see every organization. The list may only shrink.
+const SEES_ALL: [&str; 9] = [
+    "admin.rs",
+    "admission",
+    "auth/mod.rs",
+    "auth/runner.rs",
+    "db/live.rs",
+    "logs/archive",
+    "retention.rs",
+    "runner_api",
+    "sweeper",
+];
+
+#[test]
+fn only_the_named_modules_see_all_organizations() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/ckrv-server/src");
+    let mut folders = vec![source.clone()];
+    let mut found = std::collections::BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned();
+            if std::fs::read_to_string(&path).unwrap().contains("db.system()") {
+                found.insert(name);
+            }
+        }
+    }
+    let named = |name: &String| SEES_ALL.iter().any(|allowed| name.starts_with(allowed));
+    let others: Vec<_> = found.iter().filter(|name| !named(name)).collect();
+    assert!(others.is_empty(), "{others:?} see every organization's rows");
+    let unused: Vec<_> =
+        SEES_ALL.iter().filter(|allowed| !found.iter().any(|name| name.starts_with(**allowed))).collect();
+    assert!(unused.is_empty(), "{unused:?} need not be on the list any more");
 }

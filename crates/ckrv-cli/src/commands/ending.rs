@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 
 use ckrv_client::{Client, ClientError};
 use ckrv_types::job::{EventKind, JobEvent};
-use ckrv_types::{Job, JobId};
+use ckrv_types::{Cause, Job, JobId};
 
 use crate::duration::show;
 use crate::exit::ExitStatus;
@@ -76,15 +76,28 @@ pub fn tell(job: &Job, printer: Printer) -> ExitStatus {
     if let Some(cause) = job.cause {
         let message = job.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
         printer.note(&format!("cause: {cause}{message}"));
-        printer.hint(cause.hint());
-    }
-    if let Some(result) = job.result.as_ref().filter(|result| result.base_commit != result.head_commit) {
-        printer.note(&format!(
-            "{} files changed, +{} -{}: `ckrv pull {}` gets them",
-            result.files_changed, result.insertions, result.deletions, job.id
-        ));
+        printer.hint(&hint(cause, job.id));
     }
     ExitStatus::of(job.state)
+}
+
+/// What can be done about `cause`, as commands that can be typed.
+pub fn hint(cause: Cause, id: JobId) -> String {
+    cause.hint().replace("JOB", &id.to_string()).replace("`ckrv retry`", &format!("`ckrv retry {id}`"))
+}
+
+/// Says on stderr what there is to pull, and how.
+pub fn offer(job: &Job, printer: Printer) {
+    if let Some(result) = job.result.as_ref().filter(|result| result.base_commit != result.head_commit) {
+        let change = change(u64::from(result.files_changed), result.insertions, result.deletions);
+        printer.note(&format!("{change}: `ckrv pull {}` gets it", job.id));
+    }
+}
+
+/// `1 file changed, +3 -0`.
+pub fn change(files: u64, insertions: u64, deletions: u64) -> String {
+    let s = if files == 1 { "" } else { "s" };
+    format!("{files} file{s} changed, +{insertions} -{deletions}")
 }
 
 /// A job that is not there is told by its id.

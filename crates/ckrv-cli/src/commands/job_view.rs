@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use ckrv_types::{Attempt, Job, State};
 
+use crate::commands::ending::{change, hint};
 use crate::duration::{moment, show};
 use crate::format::{Show, View, short, state};
 
@@ -20,7 +21,7 @@ impl Show for Job {
             ("state", Some(state(self.state))),
             ("cause", self.cause.map(Cell::new)),
             ("message", self.message.as_deref().and_then(text)),
-            ("hint", self.cause.and_then(|cause| text(cause.hint()))),
+            ("hint", self.cause.and_then(|cause| text(&hint(cause, self.id)))),
             ("repo", text(&spec.repo)),
             ("branch", spec.branch.as_deref().and_then(text)),
             ("agent", text(&spec.agent)),
@@ -29,7 +30,7 @@ impl Show for Job {
             ("created", Some(Cell::new(moment(self.created_at)))),
             ("finished", self.finished_at.map(|at| Cell::new(moment(at)))),
             ("took", self.finished_at.map(|at| Cell::new(show(at - self.created_at)))),
-            ("result", self.result.as_ref().map(|result| short(&change(result), WIDTH))),
+            ("result", self.result.as_ref().map(|result| short(&came_of(result), WIDTH))),
             ("usage", usage(self).map(|usage| short(&usage, WIDTH))),
         ]);
         if !self.attempts.is_empty() {
@@ -44,11 +45,12 @@ impl Show for Job {
     }
 }
 
-fn change(result: &ckrv_types::job::JobResult) -> String {
+fn came_of(result: &ckrv_types::job::JobResult) -> String {
     if result.base_commit == result.head_commit {
         return "no change".to_owned();
     }
-    format!("{} ({} files changed, +{} -{})", result.branch, result.files_changed, result.insertions, result.deletions)
+    let change = change(u64::from(result.files_changed), result.insertions, result.deletions);
+    format!("{} ({change})", result.branch)
 }
 
 fn usage(job: &Job) -> Option<String> {

@@ -163,7 +163,7 @@ fn told(status: &Status) -> String {
         (None, Some(message)) => format!(" ({message})"),
         (None, None) => String::new(),
     };
-    format!("attempt {} is {}{why}", status.attempt, status.state)
+    format!("attempt {}: {}{why}", status.attempt, status.state)
 }
 
 fn missing(gap: &Gap) -> String {

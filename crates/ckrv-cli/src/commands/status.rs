@@ -37,5 +37,6 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     })
     .await?;
     ending::tell(&job, printer);
+    ending::offer(&job, printer);
     Ok(ExitStatus::Done)
 }

@@ -46,10 +46,6 @@ async fn admit(state: &AppState, runner: RunnerId) -> Result<u64, sqlx::Error> {
     if admitted.is_empty() {
         return Ok(0);
     }
-    sqlx::query("update runner_feeds set version = version + 1 where runner_id = $1")
-        .bind(runner.uuid())
-        .execute(&mut *tx)
-        .await?;
     tx.commit().await?;
     crash_point!("server.admission.committed");
 

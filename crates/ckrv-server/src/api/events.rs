@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::no_such;
 use crate::auth::{self, Auth};
 use crate::db::{events as db, jobs};
 use crate::error::{ApiError, ApiResult, is_outage};
@@ -96,7 +97,7 @@ impl Look {
 
 async fn look(state: &AppState, auth: &Auth, id: JobId, after: i64) -> ApiResult<Look> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let head = jobs::head(&mut tx, id, auth.project).await?.ok_or(ProblemCode::NotFound)?;
+    let head = jobs::head(&mut tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))?;
     let events = db::after(&mut tx, id, after, PAGE).await?;
     tx.commit().await?;
     Ok(Look { over: head.state.is_terminal(), events })

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
-use super::{Created, invalid, invalid_fields, to_value};
+use super::{Created, invalid, invalid_fields, no_such, to_value};
 use crate::auth::Auth;
 use crate::crash_point;
 use crate::db::jobs::NewJob;
@@ -72,7 +72,7 @@ async fn get(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -
     responses((status = 200, body = Cancelled), Authenticated, NotFound))]
 async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -> ApiResult<axum::Json<Cancelled>> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let head = jobs::lock(&mut tx, id, auth.project).await?.ok_or(ProblemCode::NotFound)?;
+    let head = jobs::lock(&mut tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))?;
     if head.state.is_terminal() {
         let job = existing(&mut tx, &auth, id).await?;
         return Ok(axum::Json(Cancelled { outcome: CancelOutcome::AlreadyFinished, job }));
@@ -150,7 +150,7 @@ async fn accept(state: &AppState, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) 
 }
 
 pub(super) async fn existing(tx: &mut Tx, auth: &Auth, id: JobId) -> ApiResult<Job> {
-    Ok(jobs::get(tx, id, auth.project).await?.ok_or(ProblemCode::NotFound)?)
+    jobs::get(tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))
 }
 
 /// The specification's rules; answers the repository's URL as it was understood.

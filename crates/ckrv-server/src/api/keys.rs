@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use ckrv_types::identity::{ApiKey, CreateKey, WithToken};
 use ckrv_types::token::TokenKind;
-use ckrv_types::{KeyId, Page, ProblemCode};
+use ckrv_types::{KeyId, Page};
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::{NewToken, shown};
-use super::{Created, check_name, invalid};
+use super::{Created, check_name, invalid, no_such};
 use crate::auth::Auth;
 use crate::db::keys::{self, NewKey};
 use crate::error::ApiResult;
@@ -95,7 +95,7 @@ async fn revoke(State(state): State<AppState>, auth: Auth, Path(id): Path<KeyId>
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     if !keys::revoke(&mut tx, id).await? {
-        return Err(ProblemCode::NotFound.into());
+        return Err(no_such("API key", id));
     }
     tx.commit().await?;
     state.credentials.keys.forget(|auth| auth.key == id);

@@ -57,6 +57,11 @@ fn to_value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).expect("the API's types have only string keys")
 }
 
+/// 404, also for what is somebody else's.
+fn no_such(what: &str, id: impl std::fmt::Display) -> ApiError {
+    Problem::new(ProblemCode::NotFound).detail(format!("There is no {what} {id}.")).into()
+}
+
 /// 422 for one field.
 fn invalid(field: &str, message: impl Into<String>) -> ApiError {
     invalid_fields(vec![FieldError { field: field.to_owned(), message: message.into() }])

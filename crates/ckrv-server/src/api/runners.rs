@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::{NewToken, shown};
-use super::{Created, check_name};
+use super::{Created, check_name, no_such};
 use crate::admission;
 use crate::auth::Auth;
 use crate::db::runners;
@@ -95,7 +95,7 @@ async fn revoke(State(state): State<AppState>, auth: Auth, Path(id): Path<Runner
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     if !runners::revoke(&mut tx, auth.org, id).await? {
-        return Err(ProblemCode::NotFound.into());
+        return Err(no_such("runner", id));
     }
     tx.commit().await?;
     state.credentials.runners.forget(|auth| auth.runner == id);

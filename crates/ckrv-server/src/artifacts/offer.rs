@@ -10,7 +10,7 @@ use ckrv_types::{Problem, ProblemCode, limits};
 use super::{name, object_key};
 use crate::auth::WorkerAuth;
 use crate::db::{artifacts, attempts};
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::http::extract::Json;
 use crate::http::problems::{Authenticated, Gone, JsonBody, NotFound};
 use crate::s3::PutTerms;
@@ -38,7 +38,7 @@ pub(super) async fn offer(
         return Err(sealed.detail("The attempt is over; nothing more is stored for it.").into());
     }
     if artifacts::others(&mut tx, worker.attempt, &artifact.name).await? >= limits::ARTIFACTS as u64 {
-        return Err(invalid("name", format!("an attempt has at most {} artifacts", limits::ARTIFACTS)).into());
+        return Err(invalid("name", format!("an attempt has at most {} artifacts", limits::ARTIFACTS)));
     }
     artifacts::offer(&mut tx, worker.org, worker.attempt, &artifact, &key).await?;
     tx.commit().await?;
@@ -48,7 +48,7 @@ pub(super) async fn offer(
     Ok(Answer(Upload { url: put.url.into(), headers: put.headers, expires_at: put.expires_at }))
 }
 
-fn check(artifact: &NewArtifact) -> Result<(), Problem> {
+fn check(artifact: &NewArtifact) -> ApiResult<()> {
     name::check(&artifact.name).map_err(|why| invalid("name", why.to_string()))?;
     if artifact.size > limits::ARTIFACT_BYTES {
         return Err(invalid("size", format!("an artifact has at most {} bytes", limits::ARTIFACT_BYTES)));
@@ -65,9 +65,9 @@ fn check(artifact: &NewArtifact) -> Result<(), Problem> {
     Ok(())
 }
 
-fn invalid(field: &str, message: String) -> Problem {
+fn invalid(field: &str, message: String) -> ApiError {
     let errors = vec![FieldError { field: field.to_owned(), message }];
-    Problem { errors, ..Problem::new(ProblemCode::Invalid) }.detail("The artifact breaks a rule.")
+    Problem { errors, ..Problem::new(ProblemCode::Invalid) }.detail("The artifact breaks a rule.").into()
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn each_field_has_its_rule() {
-        assert_eq!(check(&artifact()), Ok(()));
+        assert!(check(&artifact()).is_ok());
         for (broken, field) in [
             (NewArtifact { name: "../a".to_owned(), ..artifact() }, "name"),
             (NewArtifact { size: limits::ARTIFACT_BYTES + 1, ..artifact() }, "size"),
@@ -93,7 +93,7 @@ mod tests {
             (NewArtifact { content_type: "text/plain\r\nX-Evil: 1".to_owned(), ..artifact() }, "content_type"),
             (NewArtifact { content_type: String::new(), ..artifact() }, "content_type"),
         ] {
-            assert_eq!(check(&broken).unwrap_err().errors[0].field, field);
+            assert_eq!(check(&broken).unwrap_err().problem().errors[0].field, field);
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Sealed {
     pub attempt: AttemptId,
     /// The last line that was kept; 0: none.
     pub kept: u64,
-    sealed_at: OffsetDateTime,
+    since: OffsetDateTime,
 }
 
 #[derive(FromRow)]
@@ -33,7 +33,7 @@ pub async fn next_sealed(tx: &mut PgConnection, behind: Option<Sealed>) -> Resul
            and ($1::timestamptz is null or (sealed_at, job_id, attempt) > ($1, $2, $3))
          order by sealed_at, job_id, attempt limit 1",
     )
-    .bind(behind.as_ref().map(|sealed| sealed.sealed_at))
+    .bind(behind.as_ref().map(|sealed| sealed.since))
     .bind(behind.as_ref().map(|sealed| sealed.attempt.job.uuid()))
     .bind(behind.as_ref().map(|sealed| sealed.attempt.number.cast_signed()))
     .fetch_optional(tx)
@@ -42,7 +42,7 @@ pub async fn next_sealed(tx: &mut PgConnection, behind: Option<Sealed>) -> Resul
         Ok(Sealed {
             attempt: AttemptId { job: JobId::from_uuid(row.job_id), number: decode::number("attempt", row.attempt)? },
             kept: decode::number("kept", row.kept)?,
-            sealed_at: row.sealed_at,
+            since: row.sealed_at,
         })
     })
     .transpose()

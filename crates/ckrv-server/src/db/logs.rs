@@ -214,13 +214,11 @@ fn standing(
     Ok(Standing { state, cause, message, at })
 }
 
-/// Whether nothing is known to be missing at the end of any log of the job (or of the one attempt). A log without a line
-/// whose attempt never began is whole.
+/// Whether nothing is known to be missing at the end of any log of the job (or of the one attempt).
 pub async fn is_complete(tx: &mut PgConnection, job: JobId, attempt: Option<u32>) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
-        "select coalesce(bool_and(h.seal = 'complete' or a.starting_at is null), true)
-         from log_heads h join attempts a on a.job_id = h.job_id and a.number = h.attempt
-         where h.job_id = $1 and ($2::int is null or h.attempt = $2)",
+        "select coalesce(bool_and(seal = 'complete'), true) from log_heads
+         where job_id = $1 and ($2::int is null or attempt = $2)",
     )
     .bind(job.uuid())
     .bind(attempt.map(u32::cast_signed))

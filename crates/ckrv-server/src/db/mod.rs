@@ -30,12 +30,15 @@ use std::time::Duration;
 
 use ckrv_types::OrgId;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
 use crate::config::DatabaseConfig;
 
 /// The schema's migrations, expand/contract: a release's server also runs on the schema of the one before.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// A connection that was idle for longer is tested before it is used: the database may have been restarted.
+const TEST_IDLE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Db {
@@ -54,15 +57,16 @@ impl Db {
 
     /// A transaction that sees `org`'s rows and no others.
     pub async fn tenant(&self, org: OrgId) -> Result<Tx, sqlx::Error> {
-        let mut tx = self.app.begin().await?;
-        sqlx::query("select set_config('ckrv.org', $1, true)").bind(org.uuid().to_string()).execute(&mut *tx).await?;
-        Ok(Tx(tx))
+        // Both at once, since every request pays for it; a UUID needs no quoting.
+        let begin = format!("begin; select set_config('ckrv.org', '{}', true)", org.uuid());
+        Ok(Tx(self.app.begin_with(AssertSqlSafe(begin)).await?))
     }
 
     /// A transaction that sees every organization's rows in the tables granted to ckrv_system.
     ///
     /// For these modules only (a test reads the sources and holds them to the list): credential look-up by hash,
-    /// rate limits, admission, the sweeper, retention, the log archive, the runner protocol.
+    /// admission, the sweeper, retention, the log archive, the runner protocol, the counts for the metrics, and the
+    /// administrator's bootstrap.
     pub async fn system(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx(self.system.begin().await?))
     }
@@ -125,5 +129,15 @@ fn pool(url: &str, connections: u32, name: &str) -> Result<PgPool, sqlx::Error> 
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_mins(5))
+        // One that was just used is not tested again: the round trip would be a fifth of a small transaction.
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move {
+                if used.idle_for > TEST_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options))
 }

@@ -23,16 +23,15 @@ pub async fn limit_headers(request: Request, next: Next) -> Response {
 
 /// Bounds the time until an answer begins (its body may take longer: logs and artifacts do).
 pub async fn limit_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(Duration::from_secs(limits::REQUEST_SECONDS), next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let detail = format!("The request took longer than {} s.", limits::REQUEST_SECONDS);
-            ApiError::from(Problem::new(ProblemCode::Unavailable).detail(detail)).into_response()
-        }
-    }
+    let answered = tokio::time::timeout(Duration::from_secs(limits::REQUEST_SECONDS), next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let detail = format!("The request took longer than {} s.", limits::REQUEST_SECONDS);
+        ApiError::from(Problem::new(ProblemCode::Unavailable).detail(detail)).into_response()
+    })
 }
 
 /// The answer for a handler that panicked. What it said goes to the log alone.
+#[expect(clippy::needless_pass_by_value, reason = "the layer calls it so")]
 pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let said = panic
         .downcast_ref::<String>()

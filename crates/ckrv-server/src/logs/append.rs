@@ -65,9 +65,9 @@ pub(super) async fn append(
 
 async fn read(first_seq: u64, body: Bytes) -> ApiResult<Batch> {
     if body.len() < BIG {
-        return Ok(Batch::read(first_seq, body)?);
+        return Batch::read(first_seq, body);
     }
-    Ok(blocking(move || Batch::read(first_seq, body)).await??)
+    blocking(move || Batch::read(first_seq, body)).await?
 }
 
 async fn store(state: &AppState, worker: &WorkerAuth, batch: Batch) -> ApiResult<Appended> {
@@ -108,14 +108,16 @@ enum Plan {
     Count,
 }
 
-fn plan(head: &Head, batch: &Batch, limit: u64) -> Result<Plan, Problem> {
+fn plan(head: &Head, batch: &Batch, limit: u64) -> ApiResult<Plan> {
     if let Some(sealed_seq) = head.sealed_seq {
         return Err(Problem { sealed_seq: Some(sealed_seq), ..Problem::new(ProblemCode::Sealed) }
-            .detail(format!("The attempt is over; its log ends with line {sealed_seq}.")));
+            .detail(format!("The attempt is over; its log ends with line {sealed_seq}."))
+            .into());
     }
     let Some(known) = head.next_seq.checked_sub(batch.first_seq) else {
         return Err(Problem { expected_seq: Some(head.next_seq), ..Problem::new(ProblemCode::LogGap) }
-            .detail(format!("The next line has the number {}.", head.next_seq)));
+            .detail(format!("The next line has the number {}.", head.next_seq))
+            .into());
     };
     let from = usize::try_from(known).unwrap_or(usize::MAX);
     if from >= batch.len() {
@@ -192,14 +194,14 @@ mod tests {
 
     #[test]
     fn what_is_new_is_kept_and_what_is_known_is_left_out() {
-        assert_eq!(plan(&HEAD, &batch(11, 5), u64::MAX), Ok(Plan::Keep { from: 0 }));
-        assert_eq!(plan(&HEAD, &batch(8, 5), u64::MAX), Ok(Plan::Keep { from: 3 }));
-        assert_eq!(plan(&HEAD, &batch(6, 5), u64::MAX), Ok(Plan::Nothing));
+        assert_eq!(plan(&HEAD, &batch(11, 5), u64::MAX).unwrap(), Plan::Keep { from: 0 });
+        assert_eq!(plan(&HEAD, &batch(8, 5), u64::MAX).unwrap(), Plan::Keep { from: 3 });
+        assert_eq!(plan(&HEAD, &batch(6, 5), u64::MAX).unwrap(), Plan::Nothing);
     }
 
     #[test]
     fn a_gap_names_the_line_that_must_come() {
-        let refused = plan(&HEAD, &batch(12, 1), u64::MAX).unwrap_err();
+        let refused = plan(&HEAD, &batch(12, 1), u64::MAX).unwrap_err().problem();
         assert_eq!((refused.code, refused.expected_seq), (ProblemCode::LogGap, Some(11)));
     }
 
@@ -207,7 +209,7 @@ mod tests {
     fn a_sealed_log_takes_nothing_more() {
         let head = Head { sealed_seq: Some(10), ..HEAD };
         for first in [1, 11, 99] {
-            let refused = plan(&head, &batch(first, 1), u64::MAX).unwrap_err();
+            let refused = plan(&head, &batch(first, 1), u64::MAX).unwrap_err().problem();
             assert_eq!((refused.code, refused.sealed_seq), (ProblemCode::Sealed, Some(10)));
         }
     }
@@ -233,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn past_the_limit_lines_are_counted() {
         let head = Head { gap: Some((9, 10)), ..HEAD };
-        assert_eq!(plan(&head, &batch(11, 5), 0), Ok(Plan::Count));
+        assert_eq!(plan(&head, &batch(11, 5), 0).unwrap(), Plan::Count);
         let attempt = AttemptId { job: ckrv_types::JobId::new(), number: 1 };
         let (end, chunk) = realize(Plan::Count, &head, batch(11, 5), attempt).await.unwrap();
         assert_eq!((end, chunk), (NewEnd { next_seq: 16, gap: Some((9, 15)) }, None));

@@ -15,6 +15,8 @@ use ckrv_types::{Problem, ProblemCode, limits, token};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::error::{ApiError, ApiResult};
+
 /// 8 MiB: a frame that asks its readers for more memory is refused.
 pub const WINDOW_LOG_MAX: u32 = 23;
 const LEVEL: i32 = 3;
@@ -62,14 +64,14 @@ pub struct Chunk {
 
 impl Batch {
     /// Reads a body whose first line has the number `first_seq`.
-    pub fn read(first_seq: u64, body: Bytes) -> Result<Self, Problem> {
+    pub fn read(first_seq: u64, body: Bytes) -> ApiResult<Self> {
         let sent = decompress(&body)?;
         let mut batch = Self { first_seq, lines: Vec::new(), ndjson: Vec::with_capacity(sent.len()), frame: None };
         for line in sent.split_inclusive(|byte| *byte == b'\n') {
             batch.push(line)?;
         }
         if batch.lines.is_empty() {
-            return Err(Problem::new(ProblemCode::BadRequest).detail("The batch has no line."));
+            return Err(Problem::new(ProblemCode::BadRequest).detail("The batch has no line.").into());
         }
         if batch.ndjson == sent {
             batch.frame = Some(body);
@@ -122,11 +124,11 @@ impl Batch {
         index.checked_sub(1).map_or(0, |before| self.lines[before].end)
     }
 
-    fn push(&mut self, line: &[u8]) -> Result<(), Problem> {
+    fn push(&mut self, line: &[u8]) -> ApiResult<()> {
         let number = self.lines.len();
         if number == limits::BATCH_LINES {
             let detail = format!("A batch has at most {} lines.", limits::BATCH_LINES);
-            return Err(Problem::new(ProblemCode::TooLarge).detail(detail));
+            return Err(Problem::new(ProblemCode::TooLarge).detail(detail).into());
         }
         let mut parsed: StoredLine = serde_json::from_slice(line)
             .map_err(|error| Problem::new(ProblemCode::BadRequest).detail(format!("Line {number}: {error}.")))?;
@@ -140,7 +142,7 @@ impl Batch {
         Ok(())
     }
 
-    fn check(&self, line: &StoredLine<'_>) -> Result<(), Problem> {
+    fn check(&self, line: &StoredLine<'_>) -> ApiResult<()> {
         let (number, expected) = (self.lines.len(), self.first_seq + self.lines.len() as u64);
         if line.seq != expected {
             return Err(invalid(format!("{number}.seq"), format!("must be {expected}, is {}", line.seq)));
@@ -155,7 +157,7 @@ impl Batch {
     }
 }
 
-fn decompress(body: &[u8]) -> Result<Vec<u8>, Problem> {
+fn decompress(body: &[u8]) -> ApiResult<Vec<u8>> {
     let unreadable = |error: std::io::Error| {
         Problem::new(ProblemCode::BadRequest).detail(format!("The body is not a zstd frame: {error}."))
     };
@@ -165,7 +167,7 @@ fn decompress(body: &[u8]) -> Result<Vec<u8>, Problem> {
     decoder.take(limits::BATCH_BYTES as u64 + 1).read_to_end(&mut out).map_err(unreadable)?;
     if out.len() > limits::BATCH_BYTES {
         let detail = format!("A batch has at most {} bytes when decompressed.", limits::BATCH_BYTES);
-        return Err(Problem::new(ProblemCode::TooLarge).detail(detail));
+        return Err(Problem::new(ProblemCode::TooLarge).detail(detail).into());
     }
     Ok(out)
 }
@@ -174,9 +176,10 @@ fn compress(ndjson: &[u8]) -> Bytes {
     zstd::bulk::compress(ndjson, LEVEL).expect("compressing memory to memory cannot fail").into()
 }
 
-fn invalid(field: String, message: String) -> Problem {
+fn invalid(field: String, message: String) -> ApiError {
     Problem { errors: vec![FieldError { field, message }], ..Problem::new(ProblemCode::Invalid) }
         .detail("A line of the batch breaks a rule.")
+        .into()
 }
 
 fn small(number: usize) -> u32 {
@@ -260,11 +263,14 @@ mod tests {
             (ndjson(&many), ProblemCode::TooLarge),
             (ndjson(&huge), ProblemCode::TooLarge),
         ] {
-            let refused = Batch::read(1, body(&text)).unwrap_err();
-            assert_eq!(refused.code, code, "{:.80}: {refused:?}", text);
+            let refused = Batch::read(1, body(&text)).unwrap_err().problem();
+            assert_eq!(refused.code, code, "{text:.80}: {refused:?}");
         }
         for broken in [&b"not zstd"[..], &body(&ndjson(&[line(1, "a")]))[..12]] {
-            assert_eq!(Batch::read(1, Bytes::copy_from_slice(broken)).unwrap_err().code, ProblemCode::BadRequest);
+            assert_eq!(
+                Batch::read(1, Bytes::copy_from_slice(broken)).unwrap_err().problem().code,
+                ProblemCode::BadRequest
+            );
         }
     }
 
@@ -273,7 +279,7 @@ mod tests {
         let zeros = std::io::repeat(0).take(256 * 1024 * 1024);
         let bomb = zstd::stream::encode_all(zeros, 3).unwrap();
         assert!(bomb.len() < limits::BATCH_WIRE_BYTES);
-        assert_eq!(Batch::read(1, bomb.into()).unwrap_err().code, ProblemCode::TooLarge);
+        assert_eq!(Batch::read(1, bomb.into()).unwrap_err().problem().code, ProblemCode::TooLarge);
     }
 
     #[test]
@@ -282,6 +288,6 @@ mod tests {
         encoder.window_log(27).unwrap();
         std::io::Write::write_all(&mut encoder, ndjson(&[line(1, "a")]).as_bytes()).unwrap();
         let frame = encoder.finish().unwrap();
-        assert_eq!(Batch::read(1, frame.into()).unwrap_err().code, ProblemCode::BadRequest);
+        assert_eq!(Batch::read(1, frame.into()).unwrap_err().problem().code, ProblemCode::BadRequest);
     }
 }

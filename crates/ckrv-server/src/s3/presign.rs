@@ -9,8 +9,8 @@ use url::Url;
 use super::{Presigned, PutTerms, S3, S3Error};
 
 /// Long enough for the largest artifact at 5 MB/s, and for a clock that is some minutes off.
-const PUT_LIFE: Duration = Duration::from_secs(3600);
-const GET_LIFE: Duration = Duration::from_secs(600);
+const PUT_LIFE: Duration = Duration::from_hours(1);
+const GET_LIFE: Duration = Duration::from_mins(10);
 
 impl S3 {
     /// A place to put one object to; its length and hash are signed.

@@ -78,6 +78,8 @@ async fn end(state: &AppState, terms: &Terms, found: &Overdue) -> Result<(), sql
     Ok(())
 }
 
+/// The gap in our own beats that counts as an outage, and the lease. A pass that is a little late is none.
 fn beat_and_lease(state: &AppState) -> (Duration, Duration) {
-    (Duration::from_secs(state.config.beat_seconds), Duration::from_secs(state.config.lease_seconds))
+    let beat = Duration::from_secs(state.config.beat_seconds).max(3 * EVERY);
+    (beat, Duration::from_secs(state.config.lease_seconds))
 }

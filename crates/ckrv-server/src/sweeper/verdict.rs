@@ -50,13 +50,16 @@ const VERDICTS: [(&str, Verdict); 8] = [
     ("never_finished", Verdict::NeverFinished),
 ];
 
+/// In two parts, because what is queued may be a great many, and needs no other table.
 const OVERDUE: &str = "
+select a.job_id, a.number, a.queue_limit, a.start_limit, a.run_limit, null as runner, 'queue_limit' as verdict
+from attempts a
+where a.state = 'queued' and now() > greatest(a.queued_at, a.not_before) + make_interval(secs => a.queue_limit)
+    and ($5::uuid is null or (a.job_id = $5 and a.number = $6))
+union all
 select * from (
     select a.job_id, a.number, a.queue_limit, a.start_limit, a.run_limit, r.name as runner,
         case
-            when a.rank = 0 and now() > greatest(a.queued_at, a.not_before) + make_interval(secs => a.queue_limit)
-                then 'queue_limit'
-            when a.rank = 0 or not $1 then null
             when a.rank = 10 and now() > j.cancel_requested_at + make_interval(secs => a.grace + $3) then 'cancelled'
             when a.rank = 10 and (
                 r.revoked_at is not null or coalesce(r.beat_at < now() - make_interval(secs => $2), true)
@@ -70,7 +73,7 @@ select * from (
     from attempts a
     join jobs j on j.id = a.job_id
     left join runners r on r.id = a.runner_id
-    where a.rank < 100 and ($5::uuid is null or (a.job_id = $5 and a.number = $6))
+    where $1 and a.rank > 0 and a.rank < 100 and ($5::uuid is null or (a.job_id = $5 and a.number = $6))
 ) judged
 where verdict is not null
 limit $7";

@@ -128,7 +128,7 @@ impl Collector {
                         folders.push((path, depth + 1));
                     }
                 } else if is_match && self.seen.insert(path.clone()) {
-                    self.take(path, &entry, &mut tally);
+                    self.take(&path, &entry, &mut tally);
                 } else if is_match {
                     tally.files += 1;
                 }
@@ -137,7 +137,7 @@ impl Collector {
         tally
     }
 
-    fn take(&mut self, path: PathBuf, entry: &Entry, tally: &mut Tally) {
+    fn take(&mut self, path: &Path, entry: &Entry, tally: &mut Tally) {
         if self.artifacts.len() >= self.limits.artifacts {
             tally.skipped += 1;
             if self.artifacts.len() == self.limits.artifacts {
@@ -146,21 +146,17 @@ impl Collector {
             return;
         }
         let shown = path.to_string_lossy().into_owned();
-        match self.judge(&path, entry) {
-            Err(reason) => {
-                tally.skipped += 1;
-                self.skip(&shown, reason);
-            }
-            Ok(()) => {
-                tally.files += 1;
-                let content = self.copy(&path).unwrap_or_else(|error| Content::Failed { message: error.to_string() });
-                self.artifacts.push(CollectedArtifact {
-                    name: format!("{FILES_PREFIX}{shown}"),
-                    content_type: content_type(&path),
-                    content,
-                });
-            }
+        if let Err(reason) = self.judge(path, entry) {
+            tally.skipped += 1;
+            return self.skip(&shown, reason);
         }
+        tally.files += 1;
+        let content = self.copy(path).unwrap_or_else(|error| Content::Failed { message: error.to_string() });
+        self.artifacts.push(CollectedArtifact {
+            name: format!("{FILES_PREFIX}{shown}"),
+            content_type: content_type(path),
+            content,
+        });
     }
 
     /// Why it is left out.

@@ -74,7 +74,7 @@ impl Default for CollectLimits {
     fn default() -> Self {
         const GIB: u64 = 1024 * 1024 * 1024;
         Self {
-            stage: Duration::from_secs(300),
+            stage: Duration::from_mins(5),
             entries: 1_000_000,
             file_bytes: GIB / 2,
             tree_bytes: 4 * GIB,

@@ -84,10 +84,7 @@ pub(super) async fn snapshot(
     let found = walk(job, &tree, &shadow, &tracked, warnings).await?;
     let plan = Plan::make(job, found, &tracked, base.as_ref().unwrap_or(&tracked));
     let copied = copy(job, tree, &shadow, plan.touched, warnings).await?;
-    let result = Index { job, shadow: &shadow }.tree(head, &plan.settled, &copied, warnings).await;
-    // Large, and no longer needed.
-    let _ = fs::remove_dir_all(&shadow);
-    result
+    Index { job, shadow: &shadow }.tree(head, &plan.settled, &copied, warnings).await
 }
 
 /// What is to be done to the head's index.

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 /// What git says on stderr is kept up to this many lines of this many bytes each, the latest.
 const STDERR_LINES: usize = 100;
 const STDERR_LINE_BYTES: usize = 1000;
-const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+const DEFAULT_LIMIT: Duration = Duration::from_mins(1);
 const DEFAULT_STDOUT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Why a call brought nothing.
@@ -281,41 +281,77 @@ async fn read_all(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> Result<
     if bytes.len() > limit { Err(Fault::TooLong) } else { Ok(bytes) }
 }
 
-/// Reads lines ended by `\n` or `\r` (progress), and keeps the last ones that are not progress.
+/// Reads lines ended by `\n`, `\r\n` (ssh) or `\r` (progress), and keeps the last ones that are not progress.
 async fn read_lines(
     pipe: Option<impl AsyncRead + Unpin>,
     redacted: &mut (impl FnMut(&str) -> String + Send),
 ) -> Result<String, Fault> {
-    let mut kept = VecDeque::new();
-    let mut line = Vec::new();
-    let mut keep = |line: &mut Vec<u8>, is_progress: bool| {
-        let text = redacted(String::from_utf8_lossy(line).trim());
-        line.clear();
-        if !is_progress && !text.is_empty() {
-            if kept.len() == STDERR_LINES {
-                kept.pop_front();
-            }
-            kept.push_back(text);
-        }
-    };
+    let mut lines = Lines { redacted, line: Vec::new(), after_return: false, kept: VecDeque::new() };
     let Some(mut pipe) = pipe else { return Ok(String::new()) };
     let mut chunk = [0; 4096];
     loop {
         let count = pipe.read(&mut chunk).await?;
-        for &byte in &chunk[..count] {
-            match byte {
-                b'\r' | b'\n' => keep(&mut line, byte == b'\r'),
-                _ if line.len() < STDERR_LINE_BYTES => line.push(byte),
-                _ => (),
-            }
-        }
         if count == 0 {
-            keep(&mut line, false);
-            return Ok(Vec::from(kept).join("\n"));
+            lines.end(false);
+            return Ok(Vec::from(lines.kept).join("\n"));
         }
+        chunk[..count].iter().for_each(|byte| lines.take(*byte));
+    }
+}
+
+struct Lines<'a, R> {
+    redacted: &'a mut R,
+    line: Vec<u8>,
+    after_return: bool,
+    kept: VecDeque<String>,
+}
+
+impl<R: FnMut(&str) -> String> Lines<'_, R> {
+    fn take(&mut self, byte: u8) {
+        let was_return = std::mem::replace(&mut self.after_return, byte == b'\r');
+        if byte == b'\n' {
+            self.end(false);
+            return;
+        }
+        if was_return {
+            self.end(true);
+        }
+        if byte != b'\r' && self.line.len() < STDERR_LINE_BYTES {
+            self.line.push(byte);
+        }
+    }
+
+    fn end(&mut self, is_progress: bool) {
+        let text = (self.redacted)(String::from_utf8_lossy(&self.line).trim());
+        self.line.clear();
+        if is_progress || text.is_empty() {
+            return;
+        }
+        if self.kept.len() == STDERR_LINES {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(text);
     }
 }
 
 fn strike_out(line: &str, secrets: &[String]) -> String {
     secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "[redacted]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn progress_is_told_and_not_kept_whatever_ends_a_line() {
+        let said = "remote: 10%\rremote: 100%\rremote: 100%, done.\nssh: refused by s3cr3t\r\nfatal: end";
+        let mut told = Vec::new();
+        let redacted = &mut |line: &str| {
+            told.push(line.to_owned());
+            strike_out(line, &["s3cr3t".to_owned()])
+        };
+        let kept = read_lines(Some(said.as_bytes()), redacted).await.unwrap_or_else(|_| panic!("it can be read"));
+        assert_eq!(kept, "remote: 100%, done.\nssh: refused by [redacted]\nfatal: end");
+        assert_eq!(told.len(), 5);
+    }
 }

@@ -60,7 +60,7 @@ pub(super) struct Access {
     ssh_command: Option<String>,
     protocol: &'static str,
     secrets: Vec<String>,
-    _files: Vec<NamedTempFile>,
+    files: Vec<NamedTempFile>,
 }
 
 impl Access {
@@ -76,7 +76,7 @@ impl Access {
             ssh_command: None,
             protocol: protocol(url),
             secrets: Vec::new(),
-            _files: Vec::new(),
+            files: Vec::new(),
         };
         match (url.kind(), credential.map(|credential| &credential.login)) {
             (RepoKind::Ssh, login) => access.use_ssh(pin, login, private)?,
@@ -110,8 +110,8 @@ impl Access {
         login.set_password(Some(password.expose())).map_err(refused)?;
         let mut file = private_file(private)?;
         writeln!(file, "{}", login.as_str().trim_end_matches('/'))?;
-        self.config.push(("credential.helper", format!("store --file={}", shell_word(file.path()))));
-        self._files.push(file);
+        self.config.push(("credential.helper", format!("store --file={}", shell_word(&file.path().to_string_lossy()))));
+        self.files.push(file);
         let pair = format!("{username}:{}", password.expose());
         self.secrets.extend([
             base64::engine::general_purpose::STANDARD.encode(pair),
@@ -122,45 +122,47 @@ impl Access {
     }
 
     fn use_ssh(&mut self, pin: Option<&Pin>, login: Option<&GitLogin>, private: &Path) -> io::Result<()> {
-        let mut words: Vec<String> =
-            ["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=30"]
-                .map(str::to_owned)
-                .into();
-        let mut option = |text: String| words.extend(["-o".to_owned(), text]);
-        let known_hosts = match login {
-            Some(GitLogin::SshKey { known_hosts, .. }) => known_hosts.as_deref(),
-            _ => None,
-        };
-        if let Some(known_hosts) = known_hosts {
-            option("StrictHostKeyChecking=yes".to_owned());
-            option(format!("UserKnownHostsFile={}", shell_word(known_hosts)));
+        let mut options =
+            vec!["BatchMode=yes".to_owned(), "IdentitiesOnly=yes".to_owned(), "ConnectTimeout=30".to_owned()];
+        let known_hosts = if let Some(GitLogin::SshKey { known_hosts: Some(known_hosts), .. }) = login {
+            options.push("StrictHostKeyChecking=yes".to_owned());
+            known_hosts.clone()
         } else {
-            let learned = private_file(private)?;
-            option("StrictHostKeyChecking=accept-new".to_owned());
-            option(format!("UserKnownHostsFile={}", shell_word(learned.path())));
-            self._files.push(learned);
-        }
-        option("GlobalKnownHostsFile=/dev/null".to_owned());
+            options.push("StrictHostKeyChecking=accept-new".to_owned());
+            self.keep(private_file(private)?)
+        };
+        options.push(format!("UserKnownHostsFile=\"{}\"", ssh_path(&known_hosts)));
+        options.push("GlobalKnownHostsFile=/dev/null".to_owned());
         if let Some(pin) = pin
             && let Some(address) = pin.addresses.first()
         {
-            option(format!("HostName={address}"));
-            option(format!("HostKeyAlias={}", pin.host));
+            options.extend([format!("HostName={address}"), format!("HostKeyAlias={}", pin.host)]);
         }
         let key = match login {
             // ssh refuses keys that others may read, which is how Kubernetes mounts them: so a copy of its own.
             Some(GitLogin::SshKey { key, .. }) => {
                 let mut copy = private_file(private)?;
                 copy.write_all(&std::fs::read(key)?)?;
-                let path = shell_word(copy.path());
-                self._files.push(copy);
-                path
+                self.keep(copy)
             }
-            _ => "/dev/null".to_owned(),
+            _ => PathBuf::from("/dev/null"),
         };
-        words.extend(["-i".to_owned(), key]);
-        self.ssh_command = Some(words.join(" "));
+        // Not `-i`: that one looks for the file before it fills in what stands behind a `%`.
+        options.push(format!("IdentityFile=\"{}\"", ssh_path(&key)));
+        let mut command = "ssh -F /dev/null".to_owned();
+        for option in options {
+            command += " -o ";
+            command += &shell_word(&option);
+        }
+        self.ssh_command = Some(command);
         Ok(())
+    }
+
+    /// Until the access ends.
+    fn keep(&mut self, file: NamedTempFile) -> PathBuf {
+        let path = file.path().to_owned();
+        self.files.push(file);
+        path
     }
 }
 
@@ -180,8 +182,13 @@ fn private_file(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// For the shell that git starts helpers and ssh with.
-fn shell_word(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// ssh fills in what stands behind a `%`.
+fn ssh_path(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%%")
 }
 
 #[cfg(test)]
@@ -225,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = url("https://forge.example:8443/a/b");
         let access = Access::prepare(&url, None, Some(&password("forge.example")), folder.path()).unwrap();
-        let file = access._files[0].path().to_owned();
+        let file = access.files[0].path().to_owned();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "https://bot:p%40ss%2Fword@forge.example:8443\n");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(access.config.iter().all(|(_, value)| !value.contains("p@ss") && !value.contains("p%40ss")));

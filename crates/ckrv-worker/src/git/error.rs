@@ -36,6 +36,10 @@ pub enum CloneError {
          {host}"
     )]
     LoginNeeded { host: String, said: String },
+    #[error(
+        "the repository belongs to another user of this machine, and git reads it for its owner only; run the runner as that user"
+    )]
+    OtherOwner,
     #[error("there is no git repository at that URL ({said}); check its spelling")]
     NotARepository { said: String },
     #[error("{host} redirects to another address, which is not followed; use the repository's present URL ({said})")]
@@ -71,6 +75,7 @@ impl CloneError {
             Self::PrivateAddress { .. } => Cause::RepositoryUrl,
             Self::Folder { .. } => Cause::WorkFolder,
             Self::Empty
+            | Self::OtherOwner
             | Self::NotARepository { .. }
             | Self::Redirected { .. }
             | Self::Unreachable { .. }
@@ -101,6 +106,7 @@ impl CloneError {
                 Some(name) => Self::CredentialRefused { host, credential: name.to_owned(), said },
                 None => Self::LoginNeeded { host, said },
             },
+            Kind::OtherOwner => Self::OtherOwner,
             Kind::NotARepository => Self::NotARepository { said },
             Kind::Redirected => Self::Redirected { host, said },
             Kind::Unreachable => Self::Unreachable { host, said },
@@ -114,6 +120,7 @@ impl CloneError {
 #[derive(Clone, Copy)]
 enum Kind {
     Login,
+    OtherOwner,
     NotARepository,
     Redirected,
     Unreachable,
@@ -139,6 +146,7 @@ fn kind(stderr: &str) -> Kind {
                 "did not receive expected object",
             ],
         ),
+        (Kind::OtherOwner, &["dubious ownership"]),
         (
             Kind::Redirected,
             &[
@@ -161,7 +169,6 @@ fn kind(stderr: &str) -> Kind {
                 "access denied",
                 "remote: repository not found",
                 "host key verification failed",
-                "dubious ownership",
             ],
         ),
         (
@@ -204,11 +211,13 @@ fn kind(stderr: &str) -> Kind {
         .map_or(Kind::Other, |(kind, _)| *kind)
 }
 
-/// The line that says most: the first `fatal:` or `ERROR`, else the last.
+/// The line that says most: git's first complaint; over ssh, what stands before its general one.
 fn telling_line(stderr: &str) -> String {
+    const GENERAL: &str = "fatal: Could not read from remote repository.";
     let lines = || stderr.lines().filter(|line| !line.starts_with("Cloning into"));
     let line = lines()
-        .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
+        .find(|line| (line.starts_with("fatal:") || line.starts_with("error:")) && *line != GENERAL)
+        .or_else(|| lines().take_while(|line| *line != GENERAL).last())
         .or_else(|| lines().next_back())
         .unwrap_or("git gave no reason");
     let line = line.trim_start_matches("fatal: ").trim_start_matches("error: ");

@@ -72,6 +72,11 @@ impl Attempts {
         for attempt in self.0.home.found()? {
             let folder = self.0.home.work(attempt);
             let supervisor = Supervisor::adopt(&folder);
+            if supervisor.is_none() && folder.is_untouched() {
+                // This runner died over its start: the list of assignments says whether it is still wanted.
+                folder.remove()?;
+                continue;
+            }
             let found = if supervisor.is_some() { "alive" } else { "dead" };
             tracing::info!(%attempt, found, "found an attempt of before");
             self.carry(attempt, folder, supervisor);
@@ -121,7 +126,10 @@ impl Attempts {
                 tracing::error!(%attempt, %error, "not launched");
                 let message = format!("the worker could not be started in {}: {error}", folder.path().display());
                 self.report(Observation { cause: Some(Cause::StartLimit), message: Some(message), ..ended(attempt) });
-                self.carry(attempt, folder, None);
+                self.table().ended.insert(attempt);
+                if let Err(error) = folder.remove() {
+                    tracing::error!(%attempt, %error, "its folder could not be removed");
+                }
             }
         }
     }
@@ -176,7 +184,7 @@ impl Attempts {
         let session = supervisor.as_ref().map(Supervisor::pid).or_else(|| folder.recorded_supervisor());
         let ending = match supervisor {
             Some(supervisor) => until_ended(supervisor, orders).await,
-            None => Ending::Unknown,
+            None => Ending::recorded(folder),
         };
         let (found, left) = processes::end(attempt, session, KILL_LIMIT).await;
         if left > 0 {

@@ -5,12 +5,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ckrv_types::{AttemptId, Secret};
 use sha2::{Digest, Sha256};
 
+const ACKNOWLEDGED: &str = "acknowledged";
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The folder of one runner, held as long as this lives.
@@ -113,7 +114,21 @@ impl WorkFolder {
 
     /// The process id that was written last, whether or not that process lives.
     pub fn recorded_supervisor(&self) -> Option<u32> {
-        fs::read_to_string(self.alive()).ok()?.trim().parse().ok()
+        self.recorded()?.parse().ok()
+    }
+
+    /// Whether the control plane has acknowledged the attempt's end, as the last supervisor left word.
+    pub fn is_acknowledged(&self) -> bool {
+        self.recorded().as_deref() == Some(ACKNOWLEDGED)
+    }
+
+    /// Whether no supervisor has ever begun here.
+    pub fn is_untouched(&self) -> bool {
+        self.recorded().is_none_or(|text| text.is_empty())
+    }
+
+    fn recorded(&self) -> Option<String> {
+        fs::read_to_string(self.alive()).ok()
     }
 
     /// Removes the folder with all that is in it, also what the agent has locked itself out of. A supervisor that was just
@@ -131,19 +146,35 @@ impl WorkFolder {
     }
 }
 
+/// The supervisor's sign of life.
+#[derive(Debug)]
+pub struct Alive(File);
+
+impl Alive {
+    /// The attempt's end is acknowledged: whoever finds the file later need not wonder what became of it.
+    pub fn acknowledged(&self) -> io::Result<()> {
+        self.write(ACKNOWLEDGED)
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.write_all_at(text.as_bytes(), 0)
+    }
+}
+
 /// Holds `alive` for as long as the answer lives: by the supervisor, before anything else.
-pub fn hold(alive: &Path) -> io::Result<File> {
+pub fn hold(alive: &Path) -> io::Result<Alive> {
     use std::os::unix::fs::MetadataExt;
     let taken = || io::Error::other("the attempt is another supervisor's, or was removed");
     // Never created here: a runner that cleans up removes it first.
-    let mut file = OpenOptions::new().write(true).open(alive)?;
+    let file = OpenOptions::new().write(true).open(alive)?;
     file.try_lock().map_err(|_| taken())?;
     if file.metadata()?.nlink() == 0 {
         return Err(taken());
     }
-    file.set_len(0)?;
-    write!(file, "{}", std::process::id())?;
-    Ok(file)
+    let alive = Alive(file);
+    alive.write(&std::process::id().to_string())?;
+    Ok(alive)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -210,12 +241,14 @@ mod tests {
         let attempt = attempt();
         let work = home.work(attempt);
         work.create(&Secret::new("token")).unwrap();
-        assert_eq!(work.supervisor(), None);
+        assert_eq!((work.supervisor(), work.is_untouched()), (None, true));
         let held = hold(&work.alive()).unwrap();
         assert_eq!(work.supervisor(), Some(std::process::id()));
         assert!(hold(&work.alive()).is_err(), "two supervisors of one attempt");
         drop(held);
-        assert_eq!(work.supervisor(), None);
+        assert_eq!((work.supervisor(), work.is_acknowledged(), work.is_untouched()), (None, false, false));
+        hold(&work.alive()).unwrap().acknowledged().unwrap();
+        assert_eq!((work.supervisor(), work.is_acknowledged()), (None, true));
         assert_eq!(home.found().unwrap(), [attempt]);
         work.remove().unwrap();
         assert!(hold(&work.alive()).is_err(), "a supervisor of a removed attempt");

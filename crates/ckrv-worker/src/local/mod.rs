@@ -34,6 +34,8 @@ use crate::secrets::{Secrets, SecretsError};
 
 /// How long the last words of an ending runner may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Told at once, at most.
+const OBSERVATIONS: usize = 100;
 
 /// Why there is no runner, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +102,8 @@ impl Runner {
     ) -> Result<(), LocalError> {
         // Before anything can fail for the network's sake: what is left of dead attempts goes.
         self.attempts.recover().map_err(LocalError::Recover)?;
-        let reporting = tokio::spawn(self.clone().report(observations));
+        let closing = CancellationToken::new();
+        let reporting = tokio::spawn(self.clone().report(observations, closing.clone()));
         let taking = async {
             let registered = self.register().await?;
             tracing::info!(name = registered.name, slots = self.config.slots, "registered; this is not a sandbox");
@@ -116,8 +119,7 @@ impl Runner {
         };
         self.end().await;
         // What was seen last is still to be told.
-        let Self { attempts, .. } = self;
-        drop(attempts);
+        closing.cancel();
         let _ = tokio::time::timeout(FAREWELL, reporting).await;
         ended
     }
@@ -207,16 +209,21 @@ impl Runner {
         tokio::time::sleep(backoff.pause(error.retry_after())).await;
     }
 
-    /// Tells what was seen, in order, until it is heard.
-    async fn report(self, mut seen: mpsc::UnboundedReceiver<Observation>) {
-        let Self { client, instance, attempts, .. } = self;
-        // Otherwise the queue would never be seen closed.
-        drop(attempts);
+    /// Tells what was seen, in order, until it is heard; ends when it is `closing` and all is told.
+    async fn report(self, mut seen: mpsc::UnboundedReceiver<Observation>, closing: CancellationToken) {
         let mut items = Vec::new();
-        while seen.recv_many(&mut items, 100).await > 0 {
+        loop {
+            tokio::select! {
+                biased;
+                count = seen.recv_many(&mut items, OBSERVATIONS) => if count == 0 { return },
+                () = closing.cancelled(), if !seen.is_closed() => {
+                    seen.close();
+                    continue;
+                }
+            }
             let mut backoff = Backoff::for_requests();
-            let observations = Observations { instance: instance.clone(), items: std::mem::take(&mut items) };
-            while let Err(error) = client.observations(&observations).await {
+            let observations = Observations { instance: self.instance.clone(), items: std::mem::take(&mut items) };
+            while let Err(error) = self.client.observations(&observations).await {
                 if refusal::is_final(&error) {
                     tracing::warn!(%error, "observations are refused");
                     break;

@@ -77,7 +77,7 @@ impl Supervisor {
                 while folder.supervisor().is_some() {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
-                Ending::Unknown
+                Ending::recorded(folder)
             }
         }
     }
@@ -96,6 +96,11 @@ impl Supervisor {
 }
 
 impl Ending {
+    /// Of a dead supervisor that nobody here waited for.
+    pub fn recorded(folder: &WorkFolder) -> Self {
+        if folder.is_acknowledged() { Self::Acknowledged } else { Self::Unknown }
+    }
+
     fn of(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         match (status.code(), status.signal()) {

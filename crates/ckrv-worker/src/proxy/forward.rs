@@ -52,7 +52,7 @@ async fn forward(shared: &Arc<Shared>, parts: &Parts, body: Body) -> Result<Resp
     if let Some(used_up) = shared.meter.used_up() {
         return Err(used_up.into());
     }
-    let body = read_body(&parts.headers, body).await?;
+    let body = read_body(body).await?;
     if route == Route::Free {
         let response = send(shared, parts, body).await?;
         return Ok(answer::pass_on(shared, response));
@@ -79,18 +79,13 @@ fn is_agent(headers: &HeaderMap, phantom: &str) -> bool {
     [key, bearer].into_iter().flatten().any(|given| given.ct_eq(phantom.as_bytes()).into())
 }
 
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    let too_large = Refusal::TooLarge { limit: BODY_BYTES };
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > BODY_BYTES) {
-        return Err(too_large);
-    }
+async fn read_body(body: Body) -> Result<Bytes, Refusal> {
     let mut chunks = body.into_data_stream();
-    let mut whole = Vec::with_capacity(length.unwrap_or_default());
+    let mut whole = Vec::new();
     while let Some(chunk) = chunks.next().await {
         whole.extend_from_slice(&chunk.map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?);
         if whole.len() > BODY_BYTES {
-            return Err(too_large);
+            return Err(Refusal::TooLarge { limit: BODY_BYTES });
         }
     }
     Ok(whole.into())

@@ -130,10 +130,10 @@ impl Meter {
             return used_up;
         }
         let price = self.prices.dearest_output(&ask.model, ask.fast);
-        let left = budget - spent - ledger.set_aside();
-        let affordable = whole_tokens(left / price);
+        let set_aside = ledger.set_aside();
+        let affordable = whole_tokens((budget - spent - set_aside) / price);
         let max_output = ask.max_output.min(affordable);
-        if max_output < ask.max_output && !ledger.flights.is_empty() {
+        if max_output < ask.max_output && set_aside > 0.0 {
             return Admission::Wait;
         }
         if max_output < ask.least_output.min(ask.max_output) {
@@ -266,4 +266,80 @@ fn whole_tokens(tokens: f64) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "numbers of tokens are far below 2^52")]
 fn cost_of(tokens: u64, price: f64) -> f64 {
     tokens as f64 * price
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::super::prices::Counts;
+    use super::super::provider::Part;
+    use super::*;
+
+    /// Its output costs 25 dollars a million, and 10 % more in the USA.
+    const MODEL: &str = "claude-opus-4-8";
+
+    fn meter(budget: f64) -> Arc<Meter> {
+        Arc::new(Meter::new(Prices::of("anthropic"), Some(budget), Arc::new(|_| ())))
+    }
+
+    fn ask(max_output: u64) -> Ask {
+        let fields = BTreeMap::new();
+        Ask {
+            model: MODEL.to_owned(),
+            fast: false,
+            max_output,
+            least_output: 1,
+            fields,
+            max_output_field: "max_tokens",
+        }
+    }
+
+    fn answer(output: u64, is_final: bool) -> Answer {
+        let counts = Counts { output, ..Counts::default() };
+        Answer { model: Some(MODEL.to_owned()), parts: vec![Part { model: None, counts }], is_final }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_beside_others_waits_and_gets_what_they_leave() {
+        let meter = meter(0.1);
+        let first = meter.admit(&ask(2000)).await.unwrap();
+        let beside = meter.admit(&ask(1000)).await.unwrap();
+        assert_eq!((first.max_output, beside.max_output), (2000, 1000));
+        let last = ask(2000);
+        let mut waiting = Box::pin(meter.admit(&last));
+        assert!(poll!(&mut waiting).is_pending());
+        first.count(&answer(1000, false)).unwrap();
+        assert!(poll!(&mut waiting).is_pending(), "what is under way may still use all that was set aside for it");
+        first.count(&answer(1000, true)).unwrap();
+        assert!(poll!(&mut waiting).is_pending());
+        drop(beside);
+        // 10 cents less 2.5, at 27.50 dollars a million.
+        assert_eq!(waiting.await.unwrap().max_output, 2000);
+        let rest = meter.admit(&ask(64_000)).await.unwrap();
+        assert_eq!(rest.max_output, 2727);
+    }
+
+    #[tokio::test]
+    async fn who_waits_when_the_budget_is_reached_is_refused_too() {
+        let meter = meter(0.1);
+        let first = meter.admit(&ask(3000)).await.unwrap();
+        let last = ask(3000);
+        let mut waiting = Box::pin(meter.admit(&last));
+        assert!(poll!(&mut waiting).is_pending());
+        assert_eq!(first.count(&answer(4000, false)), Err(UsedUp { budget: 0.1, spent: 0.1 }));
+        drop(first);
+        assert!(waiting.await.is_err());
+        assert!(meter.exceeded().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn without_a_budget_nothing_waits_and_nothing_is_cut() {
+        let meter = Arc::new(Meter::new(Prices::of("anthropic"), None, Arc::new(|_| ())));
+        let tickets = [meter.admit(&ask(u64::MAX)).await.unwrap(), meter.admit(&ask(u64::MAX)).await.unwrap()];
+        for ticket in &tickets {
+            assert_eq!(ticket.max_output, u64::MAX);
+            ticket.count(&answer(u64::from(u32::MAX), false)).unwrap();
+        }
+    }
 }

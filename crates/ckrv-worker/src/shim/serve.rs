@@ -31,7 +31,7 @@ use super::message::{Exit, FromShim, PROTOCOL, RunAgent, ToShim};
 use super::{inherited, oom, tree};
 
 /// How long the orchestrator's socket may take to appear (its image may still be pulled).
-const CONNECT_LIMIT: Duration = Duration::from_secs(300);
+const CONNECT_LIMIT: Duration = Duration::from_mins(5);
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// Frames between the pipes and the socket: what is read ahead of the orchestrator, at most 64 KiB each.
 const QUEUE: usize = 16;

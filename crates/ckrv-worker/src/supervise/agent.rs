@@ -26,7 +26,7 @@ use crate::shim::{Exit, Session, SessionError, ShimEvent, tree};
 /// How long the shim may take, past the agent's grace, before it is taken for dead itself.
 const SHIM_LIMIT: Duration = Duration::from_secs(30);
 /// How long an agent that has said its last word may take to exit.
-const EXIT_LIMIT: Duration = Duration::from_secs(60);
+const EXIT_LIMIT: Duration = Duration::from_mins(1);
 
 /// What is left of a run.
 pub struct Run {

@@ -24,7 +24,6 @@ mod vitals;
 
 pub(crate) use self::outcome::signal_name;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +44,7 @@ use self::vitals::Vitals;
 use crate::config::{SuperviseConfig, read_secret};
 use crate::crash::crash_point;
 use crate::human;
-use crate::local::home::hold;
+use crate::local::home::{Alive, hold};
 use crate::log::Log;
 use crate::log::redact::Redactor;
 use crate::log::sender::{self, LogEnd};
@@ -87,7 +86,15 @@ pub enum SuperviseError {
 
 /// Carries one attempt to its acknowledged end.
 pub async fn run(config: SuperviseConfig, control: Control) -> Result<Finished, SuperviseError> {
-    let _alive = config.alive.as_deref().map(join_runner).transpose().map_err(SuperviseError::Process)?;
+    let alive = config.alive.as_deref().map(join_runner).transpose().map_err(SuperviseError::Process)?;
+    let finished = carry(config, control).await?;
+    if let Some(Err(error)) = alive.map(|alive| alive.acknowledged()) {
+        tracing::warn!(%error, "a restarted runner will not know that all went well");
+    }
+    Ok(finished)
+}
+
+async fn carry(config: SuperviseConfig, control: Control) -> Result<Finished, SuperviseError> {
     tree::adopt_orphans().map_err(SuperviseError::Process)?;
     let exe = std::env::current_exe().map_err(SuperviseError::Process)?;
     let token = read_secret(&config.token_file)
@@ -112,10 +119,10 @@ pub async fn run(config: SuperviseConfig, control: Control) -> Result<Finished, 
 }
 
 /// Shows the local runner that this process lives, and begins the session by which it finds what this one has started.
-fn join_runner(alive: &Path) -> io::Result<File> {
-    let file = hold(alive)?;
+fn join_runner(alive: &Path) -> io::Result<Alive> {
+    let alive = hold(alive)?;
     nix::unistd::setsid()?;
-    Ok(file)
+    Ok(alive)
 }
 
 /// Keeps other processes of the same user, such as an agent without a container, out of this one's memory and environment.

@@ -14,6 +14,7 @@ use crate::collect::Baseline;
 use crate::crash::crash_point;
 use crate::git::{self, Checkout, CloneRequest, GitProgram};
 use crate::human;
+use crate::secrets::Secrets;
 use crate::shim::{BundlePlan, LaunchLocal, RunAgent, Session};
 
 const BUNDLE_EVERY: Duration = Duration::from_mins(3);
@@ -45,56 +46,49 @@ pub async fn prepare(attempt: &Attempt) -> Result<(Repository, Ready), Outcome> 
         .as_ref()
         .map_err(|error| failed(Cause::SecretMissing, format!("the runner's secrets cannot be used: {error}")))?;
     secrets.check(&spec.secrets).map_err(|error| failed(Cause::SecretMissing, error.to_string()))?;
-    let settings = &attempt.config.settings;
     let agent = find_agent(attempt)?;
-    let model = Model::start(attempt, &agent, secrets).await?;
-    let url = RepoUrl::parse(&spec.repo, &settings.repo_policy())
-        .map_err(|error| failed(Cause::RepositoryUrl, format!("this runner does not clone {}: {error}", spec.repo)))?;
-    let git = GitProgram {
-        search_path: settings.search_path.clone(),
-        env: settings.git_env.iter().map(|pair| (pair.key.clone().into(), pair.value.clone().into())).collect(),
-    };
-    let request = CloneRequest {
-        git: git.clone(),
-        url,
-        branch: spec.branch.clone(),
-        policy: settings.repo_policy(),
-        credentials: secrets.git(&spec.secrets),
-        git_dir: attempt.folder.git_dir(),
-        work_tree: attempt.folder.work_tree(),
-        private: attempt.folder.git(),
-        author: attempt.started.commit_author.clone(),
-        limit: Duration::from_secs(spec.limits.start),
-    };
+    let request = clone_request(attempt, secrets)?;
     let launch = LaunchLocal { exe: attempt.exe.clone(), folder: attempt.folder.shim() };
-    let (cloned, session) = tokio::join!(clone(attempt, &request), Session::launch_local(&launch));
+    let (repository, session) = tokio::join!(clone(attempt, request), Session::launch_local(&launch));
     let session = session.map_err(|error| failed(Cause::WorkerLost, human::chain(&error)))?;
-    let (checkout, baseline) = match cloned {
-        Ok(cloned) => cloned,
+    crash_point("worker.after-clone");
+    match equip(attempt, &agent, secrets, repository).await {
+        Ok((repository, order, model)) => Ok((repository, Ready { session, order, output: agent.output, model })),
         Err(outcome) => {
             session.finish().await;
-            return Err(outcome);
+            Err(outcome)
         }
-    };
-    crash_point("worker.after-clone");
-    let mut env = environment(settings, &attempt.folder, &agent, spec, attempt.started.attempt);
+    }
+}
+
+/// What the agent is to be run with, once its repository is here.
+async fn equip(
+    attempt: &Attempt,
+    agent: &Agent,
+    secrets: &Secrets,
+    repository: Result<Repository, Outcome>,
+) -> Result<(Repository, RunAgent, Option<Model>), Outcome> {
+    let repository = repository?;
+    let spec = &attempt.started.spec;
+    let model = Model::start(attempt, agent, secrets).await?;
+    let mut env = environment(&attempt.config.settings, &attempt.folder, agent, spec, attempt.started.attempt);
     env.extend(model.iter().flat_map(Model::env));
+    let Checkout { work_tree, base, .. } = repository.checkout.clone();
     let order = RunAgent {
         argv: agent.argv(spec),
         stdin: agent.stdin(spec),
         env,
-        cwd: checkout.work_tree.clone(),
+        cwd: work_tree.clone(),
         grace: Duration::from_secs(spec.limits.grace),
         bundles: Some(BundlePlan {
-            work_tree: checkout.work_tree.clone(),
-            base: checkout.base.clone(),
+            work_tree,
+            base,
             every: BUNDLE_EVERY,
             max_bytes: BUNDLE_BYTES,
             limit: BUNDLE_LIMIT,
         }),
     };
-    let ready = Ready { session, order, output: agent.output, model };
-    Ok((Repository { git, checkout, baseline }, ready))
+    Ok((repository, order, model))
 }
 
 fn find_agent(attempt: &Attempt) -> Result<Agent, Outcome> {
@@ -104,13 +98,35 @@ fn find_agent(attempt: &Attempt) -> Result<Agent, Outcome> {
     agent.cloned().map_err(|error| failed(Cause::AgentMissing, error.to_string()))
 }
 
-async fn clone(attempt: &Attempt, request: &CloneRequest) -> Result<(Checkout, Baseline), Outcome> {
+fn clone_request(attempt: &Attempt, secrets: &Secrets) -> Result<CloneRequest, Outcome> {
+    let (spec, settings) = (&attempt.started.spec, &attempt.config.settings);
+    let url = RepoUrl::parse(&spec.repo, &settings.repo_policy())
+        .map_err(|error| failed(Cause::RepositoryUrl, format!("this runner does not clone {}: {error}", spec.repo)))?;
+    let git = GitProgram {
+        search_path: settings.search_path.clone(),
+        env: settings.git_env.iter().map(|pair| (pair.key.clone().into(), pair.value.clone().into())).collect(),
+    };
+    Ok(CloneRequest {
+        git,
+        url,
+        branch: spec.branch.clone(),
+        policy: settings.repo_policy(),
+        credentials: secrets.git(&spec.secrets),
+        git_dir: attempt.folder.git_dir(),
+        work_tree: attempt.folder.work_tree(),
+        private: attempt.folder.git(),
+        author: attempt.started.commit_author.clone(),
+        limit: Duration::from_secs(spec.limits.start),
+    })
+}
+
+async fn clone(attempt: &Attempt, request: CloneRequest) -> Result<Repository, Outcome> {
     attempt.log.system(&format!("cloning {}", request.url));
     let mut progress = |line: String| attempt.log.system(&format!("git: {line}"));
     let checkout =
-        git::clone(request, &mut progress).await.map_err(|error| failed(error.cause(), error.to_string()))?;
+        git::clone(&request, &mut progress).await.map_err(|error| failed(error.cause(), error.to_string()))?;
     let commit = checkout.base.get(..SHORT).unwrap_or(&checkout.base);
     attempt.log.system(&format!("branch {} at {commit}", checkout.branch));
     let baseline = Baseline::take(&checkout.work_tree).await;
-    Ok((checkout, baseline))
+    Ok(Repository { git: request.git, checkout, baseline })
 }

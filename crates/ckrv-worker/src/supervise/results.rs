@@ -10,7 +10,7 @@ use super::prepare::Repository;
 use crate::collect::{CollectLimits, CollectRequest, Collected, CollectedArtifact, Content, collect};
 use crate::crash::crash_point;
 use crate::human;
-use crate::upload::Uploader;
+use crate::upload::{UploadError, Uploader};
 
 /// Uploads at once.
 const PARALLEL: usize = 4;
@@ -85,8 +85,12 @@ async fn settle(attempt: &Attempt, uploader: &Result<Uploader, String>, found: C
         Content::Failed { message } => (ArtifactStatus::Failed, Some(message)),
         Content::File { path, size, sha256 } => {
             let new = NewArtifact { name: name.clone(), size, sha256, content_type: content_type.to_owned() };
+            let delayed = |error: &UploadError| {
+                let limit = human::duration(attempt.config.settings.upload_limit());
+                attempt.log.system(&format!("{name} is not stored yet, trying for {limit}: {}", human::chain(error)));
+            };
             let stored = match uploader {
-                Ok(uploader) => uploader.store(&new, &path).await.map_err(|error| human::chain(&error)),
+                Ok(uploader) => uploader.store(&new, &path, delayed).await.map_err(|error| human::chain(&error)),
                 Err(error) => Err(error.clone()),
             };
             crash_point("worker.between-uploads");

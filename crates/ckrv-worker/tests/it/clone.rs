@@ -126,6 +126,21 @@ async fn what_is_no_repository_says_so() {
 }
 
 #[tokio::test]
+async fn a_repository_of_another_user_says_so() {
+    let attempt = Attempt::new();
+    let other = nix::unistd::Uid::from_raw(65_534);
+    // Only root can give files away; without it there is no such repository to make.
+    if !nix::unistd::getuid().is_root() {
+        return;
+    }
+    for path in [attempt.upstream(), attempt.upstream().join(".git")] {
+        nix::unistd::chown(&path, Some(other), None).unwrap();
+    }
+    let error = fails(&attempt.request()).await;
+    assert!(matches!(error, CloneError::OtherOwner), "{error}");
+}
+
+#[tokio::test]
 async fn a_host_that_nobody_answers_at_is_unreachable() {
     let attempt = Attempt::new();
     // A port that was free a moment ago.
@@ -133,6 +148,25 @@ async fn a_host_that_nobody_answers_at_is_unreachable() {
     let url = RepoUrl::parse(&format!("http://127.0.0.1:{port}/a/b"), &RepoPolicy::embedded()).unwrap();
     let error = fails(&CloneRequest { url, ..attempt.request() }).await;
     assert!(matches!(error, CloneError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn ssh_takes_every_option_it_is_given_and_reports_an_unreachable_host() {
+    let attempt = Attempt::new();
+    let private = attempt.path("a folder's 100%d name");
+    std::fs::create_dir(&private).unwrap();
+    write(&private, "key", "not a key, and never needed");
+    write(&private, "known", "");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = RepoUrl::parse(&format!("ssh://git@127.0.0.1:{port}/a/b"), &RepoPolicy::embedded()).unwrap();
+    for known_hosts in [None, Some(private.join("known"))] {
+        let login = GitLogin::SshKey { key: private.join("key"), known_hosts };
+        let credentials = vec![GitCredential { name: "key".into(), host: "127.0.0.1".into(), login }];
+        let (private, url) = (private.clone(), url.clone());
+        let error = fails(&CloneRequest { url, credentials, private, ..attempt.request() }).await;
+        let CloneError::Unreachable { said, .. } = &error else { panic!("{error}") };
+        assert!(said.contains("Connection refused"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -3,15 +3,16 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use ckrv_types::artifact::Summary;
-use ckrv_worker::collect::{CollectLimits, CollectRequest, Collected, collect};
+use ckrv_worker::collect::{Baseline, CollectLimits, CollectRequest, Collected, Content, collect};
 use ckrv_worker::git::Checkout;
 use nix::sys::stat::Mode;
 
 use crate::repository::{Attempt, artifact, git, git_output, skipped, stored, write};
+use crate::wait::wait_for;
 
 /// A bundle as the shim makes it, of what the agent committed.
 fn bundle(attempt: &Attempt, checkout: &Checkout) -> PathBuf {
@@ -106,19 +107,14 @@ async fn what_was_touched_is_found_by_its_content_whatever_its_times_say() {
 async fn an_old_baseline_saves_reading_and_changes_no_result() {
     let attempt = Attempt::new();
     let (checkout, _) = attempt.clone().await;
-    // Files whose ctime is younger than the newest by two seconds are trusted: make one much younger one.
-    let newer = checkout.work_tree.join("target");
-    let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    let old = std::os::unix::fs::MetadataExt::ctime(&checkout.work_tree.join("README").metadata().unwrap());
-    while std::time::Instant::now() < limit {
-        fs::create_dir_all(&newer).unwrap();
-        fs::write(newer.join("tick"), "x").unwrap();
-        if std::os::unix::fs::MetadataExt::ctime(&newer.join("tick").metadata().unwrap()) > old + 2 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    let baseline = ckrv_worker::collect::Baseline::take(&checkout.work_tree).await;
+    // The newest file and those of the second before it are not trusted: so one that is much newer than the rest.
+    let ctime = |name: &str| checkout.work_tree.join(name).metadata().unwrap().ctime();
+    wait_for("the clone is some seconds old", || {
+        write(&checkout.work_tree, "target/tick", "x");
+        ctime("target/tick") > ctime("README") + 2
+    })
+    .await;
+    let baseline = Baseline::take(&checkout.work_tree).await;
     write(&checkout.work_tree, "README", "changed\n");
     git(&checkout.work_tree, &["rm", "--quiet", "--cached", "src/main.txt"]);
     git(&checkout.work_tree, &["commit", "--quiet", "-m", "forgets a file that still lies there"]);
@@ -411,7 +407,7 @@ async fn declared_artifacts_come_with_their_hash_and_each_refusal_is_told() {
     let log = artifact(&collected, "files/target/report/a.log");
     assert_eq!(log.content_type, "text/plain; charset=utf-8");
     assert_eq!(fs::read(stored(log)).unwrap(), b"abc");
-    let ckrv_worker::collect::Content::File { size, sha256, .. } = &log.content else { panic!("not stored") };
+    let Content::File { size, sha256, .. } = &log.content else { panic!("not stored") };
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!((*size, sha256.as_str()), (3, expected));
     stored(artifact(&collected, "files/target/report/deep/b.log"));
@@ -447,7 +443,7 @@ async fn more_artifacts_than_allowed_are_cut_and_told() {
     let globs = vec!["target/*".to_owned()];
     let collected = collect(&CollectRequest { globs, limits, ..attempt.collect_request(&checkout, &baseline) }).await;
     let files: Vec<_> = collected.artifacts.iter().filter(|artifact| artifact.name.starts_with("files/")).collect();
-    let stored = files.iter().filter(|file| matches!(file.content, ckrv_worker::collect::Content::File { .. })).count();
+    let stored = files.iter().filter(|file| matches!(file.content, Content::File { .. })).count();
     assert_eq!((files.len(), stored), (6, 3), "{files:?}");
     assert!(files.iter().any(|file| file.name == "files/"), "{files:?}");
 }

@@ -97,7 +97,7 @@ impl Attempt {
             work_tree: self.tree(),
             private: self.path("private"),
             author: CommitAuthor { name: "Agent".into(), email: "agent@example.com".into() },
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
         }
     }
 
@@ -119,7 +119,7 @@ impl Attempt {
             author: author(),
             globs: Vec::new(),
             output,
-            limits: CollectLimits { stage: Duration::from_secs(60), ..CollectLimits::default() },
+            limits: CollectLimits { stage: Duration::from_mins(1), ..CollectLimits::default() },
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ckrv_types::log::Stream;
 use ckrv_worker::collect::{CollectRequest, collect};
@@ -16,9 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::repository::{Attempt, PATH, write};
+use crate::wait::{LIMIT, wait_for};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_ckrv-worker");
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A shim with an agent to be run in a folder of its own.
 struct Bench {
@@ -69,7 +69,7 @@ impl Bench {
         let session = Session::launch_local(&launch).await.unwrap();
         let mut run = order(argv);
         run.env.insert("PATH".to_owned(), PATH.to_owned());
-        run.cwd = folder.path().to_owned();
+        folder.path().clone_into(&mut run.cwd);
         Self { folder, session, run }
     }
 
@@ -107,15 +107,6 @@ impl Bench {
     async fn run_to_end(mut self) -> Heard {
         self.session.run(&self.run).await.unwrap();
         self.rest(Heard::default()).await.0
-    }
-}
-
-/// Waits for a condition.
-async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -232,9 +223,9 @@ async fn a_second_order_to_stop_can_only_shorten_the_grace() {
     bench.start().await;
     let mut heard = Heard::default();
     bench.hear("ready", &mut heard).await;
-    bench.session.stop(Duration::from_secs(3600)).await.unwrap();
+    bench.session.stop(Duration::from_hours(1)).await.unwrap();
     bench.session.stop(Duration::ZERO).await.unwrap();
-    bench.session.stop(Duration::from_secs(3600)).await.unwrap();
+    bench.session.stop(Duration::from_hours(1)).await.unwrap();
     assert_eq!(bench.rest(heard).await.0.code(), 137);
 }
 
@@ -382,7 +373,7 @@ async fn bench_in_clone(attempt: &Attempt, script: &str) -> (Bench, CollectReque
     bench.run.bundles = Some(BundlePlan {
         work_tree: checkout.work_tree,
         base: checkout.base,
-        every: Duration::from_secs(3600),
+        every: Duration::from_hours(1),
         max_bytes: 1 << 20,
         limit: LIMIT,
     });
@@ -415,7 +406,6 @@ async fn bundles_are_made_by_the_clock_on_request_and_on_stop_and_none_twice() {
     );
     let (mut bench, request) = bench_in_clone(&attempt, &script).await;
     let tree = bench.run.cwd.clone();
-    fs::write(tree.join(".git/info/exclude"), "go*\n").ok();
     fs::create_dir_all(tree.join(".git/info")).unwrap();
     fs::write(tree.join(".git/info/exclude"), "go*\n").unwrap();
     bench.run.bundles.as_mut().unwrap().every = Duration::from_millis(150);

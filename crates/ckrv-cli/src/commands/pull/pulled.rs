@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use ckrv_types::JobId;
 
+use crate::commands::ending::change;
 use crate::format::{Show, View, short};
 
 #[derive(Debug, Serialize)]
@@ -58,10 +59,7 @@ impl Show for Pulled {
         view.fields([
             ("branch", branch.map(|branch| Cell::new(format!("{}{}", branch.name, known(branch))))),
             ("commits", branch.map(|branch| Cell::new(branch.commits))),
-            (
-                "changed",
-                branch.map(|b| Cell::new(format!("{} files, +{} -{}", b.files_changed, b.insertions, b.deletions))),
-            ),
+            ("changed", branch.map(|b| Cell::new(change(b.files_changed, b.insertions, b.deletions)))),
             ("applied", self.applied.then(|| Cell::new("to the work tree and index"))),
             ("look", branch.map(|branch| Cell::new(format!("git diff {}", branch.range())))),
             ("folder", self.folder.as_ref().map(|folder| Cell::new(folder.display()))),

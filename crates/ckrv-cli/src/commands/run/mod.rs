@@ -88,6 +88,7 @@ async fn stay(follow: bool, place: Option<Checkout>, client: &Client, id: JobId,
     .await?;
     let status = ending::tell(&job, printer);
     if place.is_none() {
+        ending::offer(&job, printer);
         return Ok(status);
     }
     match pull::pull(&job, &Wanted::default(), place, client, printer).await {

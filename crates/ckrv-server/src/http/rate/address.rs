@@ -74,16 +74,16 @@ pub async fn limit(State(state): State<AppState>, request: Request, next: Next) 
         if let Ok(Some(standing)) | Err(standing) = charged {
             noted.note(standing);
         }
-        charged.map_err(|standing| refused("address", standing).into_response())
+        charged.err().map(|standing| refused("address", standing).into_response())
     };
     let only_refusals = request.uri().path().starts_with(WORKER_ROUTES);
-    if !only_refusals && let Err(refusal) = charge() {
+    if !only_refusals && let Some(refusal) = charge() {
         return refusal;
     }
     let response = next.run(request).await;
     if only_refusals
         && response.status() == StatusCode::UNAUTHORIZED
-        && let Err(refusal) = charge()
+        && let Some(refusal) = charge()
     {
         return refusal;
     }
@@ -103,7 +103,7 @@ fn client(headers: &HeaderMap, peer: IpAddr, trusted_proxies: u8) -> IpAddr {
 fn bucket(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -78,18 +78,15 @@ impl Indexer {
             return Err(OutOfOrder { expected: self.last_seq + 1, found: frame.first_seq });
         }
         let micros = micros(frame.last_ts);
-        match self.spans.last_mut().filter(|_| self.bytes < SPAN_BYTES) {
-            Some(span) => {
-                span.length += frame.length;
-                span.count += frame.count;
-                span.last_micros = span.last_micros.max(micros);
-                self.bytes += frame.bytes;
-            }
-            None => {
-                let Frame { length, first_seq, count, .. } = frame;
-                self.spans.push(Span { offset: self.size, length, first_seq, count, last_micros: micros });
-                self.bytes = frame.bytes;
-            }
+        if let Some(span) = self.spans.last_mut().filter(|_| self.bytes < SPAN_BYTES) {
+            span.length += frame.length;
+            span.count += frame.count;
+            span.last_micros = span.last_micros.max(micros);
+            self.bytes += frame.bytes;
+        } else {
+            let Frame { length, first_seq, count, .. } = frame;
+            self.spans.push(Span { offset: self.size, length, first_seq, count, last_micros: micros });
+            self.bytes = frame.bytes;
         }
         self.size += frame.length;
         self.last_seq += frame.count;

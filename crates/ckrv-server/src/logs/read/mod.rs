@@ -53,7 +53,7 @@ pub(super) async fn read(
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let request = Request::new(query, &headers)?;
+    let request = Request::new(&query, &headers)?;
     let slot = state.streams.open(auth.key)?;
     match Reader::open(state, auth, job, request, slot).await? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),

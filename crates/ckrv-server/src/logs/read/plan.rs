@@ -12,7 +12,7 @@ pub enum Next {
     /// Lines that were counted and not kept.
     Gap(Gap),
     /// This attempt's log has been read; another attempt follows.
-    NextAttempt,
+    FurtherAttempt,
     /// Everything has been read.
     End,
     /// Nothing yet.
@@ -35,7 +35,7 @@ pub fn next(view: &View, at: Cursor, only: Option<u32>) -> Next {
             Next::Gap(Gap { attempt: at.attempt, first_seq: first.max(at.seq + 1), last_seq: last })
         }
         _ if only.is_some() || at.attempt >= view.latest => Next::End,
-        _ => Next::NextAttempt,
+        _ => Next::FurtherAttempt,
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     fn a_sealed_log_leads_to_the_next_attempt_or_to_the_end() {
         let first_of_two = view(State::Queued, 2, 5, Some(5));
         assert_eq!(next(&first_of_two, at(1, 4), None), Next::Lines);
-        assert_eq!(next(&first_of_two, at(1, 5), None), Next::NextAttempt);
+        assert_eq!(next(&first_of_two, at(1, 5), None), Next::FurtherAttempt);
         assert_eq!(next(&first_of_two, at(1, 5), Some(1)), Next::End);
         let last = view(State::Failed, 2, 0, Some(0));
         assert_eq!(next(&last, at(2, 0), None), Next::End);

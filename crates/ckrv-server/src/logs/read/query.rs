@@ -46,7 +46,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(query: ReadQuery, headers: &HeaderMap) -> ApiResult<Self> {
+    pub fn new(query: &ReadQuery, headers: &HeaderMap) -> ApiResult<Self> {
         let format = Format::accepted(headers)?;
         let follow = query.follow.unwrap_or(format == Format::Events);
         let base =
@@ -136,7 +136,7 @@ mod tests {
     fn only_events_are_followed_unless_asked() {
         let follows = |accept: &str, follow| {
             let query = ReadQuery { follow, ..ReadQuery::default() };
-            Request::new(query, &headers("accept", accept)).unwrap().follow
+            Request::new(&query, &headers("accept", accept)).unwrap().follow
         };
         assert!(follows("text/event-stream", None) && !follows("text/event-stream", Some(false)));
         assert!(!follows("text/plain", None) && follows("text/plain", Some(true)));
@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn a_resumed_stream_goes_on_where_it_was_and_forgets_where_it_began() {
         let query = ReadQuery { after: "1.1".parse().ok(), tail: Some(5), ..ReadQuery::default() };
-        let request = Request::new(query, &headers(LAST_EVENT_ID, "2.7")).unwrap();
+        let request = Request::new(&query, &headers(LAST_EVENT_ID, "2.7")).unwrap();
         assert_eq!((request.resume, request.tail), (Some(Cursor { attempt: 2, seq: 7 }), None));
-        assert!(Request::new(ReadQuery::default(), &headers(LAST_EVENT_ID, "nonsense")).is_err());
+        assert!(Request::new(&ReadQuery::default(), &headers(LAST_EVENT_ID, "nonsense")).is_err());
     }
 }

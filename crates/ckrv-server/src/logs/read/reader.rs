@@ -170,7 +170,7 @@ impl Reader {
                 self.format.gap(&gap, &mut self.out);
                 self.at.seq = gap.last_seq;
             }
-            (Next::NextAttempt, _) => self.at = Cursor { attempt: self.at.attempt + 1, seq: 0 },
+            (Next::FurtherAttempt, _) => self.at = Cursor { attempt: self.at.attempt + 1, seq: 0 },
             (Next::End, _) => self.end(&look.view).await?,
             (Next::Wait, _) if !self.follow => self.ended = true,
             (Next::Wait, _) if self.out.is_empty() => self.wait().await,
@@ -183,7 +183,7 @@ impl Reader {
     fn tell_state(&mut self, view: &View, next: Next) {
         let Some(attempt) = &view.attempt else { return };
         let Standing { state, cause, message, at } = attempt.standing.clone();
-        let read = matches!(next, Next::NextAttempt | Next::End);
+        let read = matches!(next, Next::FurtherAttempt | Next::End);
         if self.told == Some((self.at.attempt, state)) || (state.is_terminal() && !read) {
             return;
         }

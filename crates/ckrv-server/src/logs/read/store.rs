@@ -59,13 +59,13 @@ impl Store {
         }
         tx.commit().await?;
         let frames = match wanted {
-            Some(found) if found.archived => self.from_archive(at, since).await?,
+            Some(found) if found.archived => self.archived(at, since).await?,
             _ => joined(stored),
         };
         Ok(Some(Look { view, frames }))
     }
 
-    async fn from_archive(&self, at: Cursor, since: Option<OffsetDateTime>) -> ApiResult<Option<Frames>> {
+    async fn archived(&self, at: Cursor, since: Option<OffsetDateTime>) -> ApiResult<Option<Frames>> {
         let Some((_, Some(archive))) = &self.index else { return Ok(None) };
         let Some(part) = archive.part(at.seq + 1, since, ARCHIVE_BYTES) else { return Ok(None) };
         let object = self.state.s3.get(&archive.key, Some(part.range.clone())).await?;
