@@ -10,13 +10,14 @@ pub fn run(arguments: &[String]) {
     let numbers: Vec<u64> = arguments.iter().take(3).map(|argument| argument.parse().unwrap()).collect();
     let [count, bytes, per_second] = numbers[..] else { panic!("emit COUNT BYTES PER_SECOND") };
     let padding = "x".repeat(usize::try_from(bytes).unwrap());
+    let pause = 1_000_000_000_u64.checked_div(per_second).map(Duration::from_nanos);
     let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
     for number in 1..=count {
         writeln!(out, "{} {number} {padding}", now()).unwrap();
-        if per_second > 0 {
+        if let Some(pause) = pause {
             out.flush().unwrap();
             // The pace is the point here; nothing is waited for.
-            std::thread::park_timeout(Duration::from_nanos(1_000_000_000 / per_second));
+            std::thread::park_timeout(pause);
         }
     }
 }

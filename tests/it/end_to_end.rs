@@ -32,7 +32,8 @@ async fn a_job_runs_in_a_fresh_clone_and_its_work_comes_back_as_a_branch() {
     std::fs::write(checkout.join("notes.txt"), "mine\n").unwrap();
     let before = standing(&checkout);
 
-    let script = "cat README.md; sed -i s/two/2/ src/app.txt; git commit --quiet --all -m 'Say 2'; echo more > src/more.txt";
+    let script =
+        "cat README.md; sed -i s/two/2/ src/app.txt; git commit --quiet --all -m 'Say 2'; echo more > src/more.txt";
     let said = stack.says_in(&checkout, &["run", "--", "sh", "-c", script]).await.exits(0);
     let id = said.job().to_string();
     // Repository and branch are those of the checkout, and what the job will not see is told.
@@ -40,7 +41,12 @@ async fn a_job_runs_in_a_fresh_clone_and_its_work_comes_back_as_a_branch() {
 
     let log = stack.says(&["logs", "--follow", &id]).await.exits(0);
     assert_eq!(log.out, "# A repository\n", "the agent's lines alone are on stdout");
-    log.tells(&["cloning file://", &format!("branch main at {}", &head[..10]), "agent exited with 0", "collected: 2 files"]);
+    log.tells(&[
+        "cloning file://",
+        &format!("branch main at {}", &head[..10]),
+        "agent exited with 0",
+        "collected: 2 files",
+    ]);
     let shown = stack.says(&["status", &id]).await.exits(0);
     shown.prints(&["succeeded", &repo.url(), "main", &format!("ckrv/{id} (2 files changed, +2 -1)")]);
 
@@ -74,7 +80,8 @@ async fn one_command_runs_follows_and_pulls_with_the_jobs_exit_code() {
     assert_eq!(rest, "working\n");
     assert_eq!(git(&checkout, &["show", &format!("ckrv/{id}:x")]), "x");
     said.tells(&["cause: agent:exit"]);
-    let late = stack.says(&["run", "--repo", &repo.url(), "--wait", "--timeout", "1s", "--", "sleep", "600"]).await.exits(8);
+    let late =
+        stack.says(&["run", "--repo", &repo.url(), "--wait", "--timeout", "1s", "--", "sleep", "600"]).await.exits(8);
     let late = late.tells(&["is not over after 1s", "hint: it goes on"]);
     stack.says(&["cancel", &late.job().to_string()]).await.exits(0);
 }
@@ -92,7 +99,8 @@ async fn artifacts_patch_and_summary_are_written_to_a_folder() {
     let pulled: Value = stack.says(&pull).await.exits(0).json();
     let mut files: Vec<&str> = pulled["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
     files.sort_unstable();
-    let expected = ["changes.patch", "files/target/big.bin", "files/target/report.txt", "result.bundle", "summary.json"];
+    let expected =
+        ["changes.patch", "files/target/big.bin", "files/target/report.txt", "result.bundle", "summary.json"];
     assert_eq!(files, expected);
     assert_eq!(std::fs::read_to_string(out.join("files/target/report.txt")).unwrap(), "report\n");
     let sum = std::process::Command::new("sha256sum").arg(out.join("files/target/big.bin")).output().unwrap();
@@ -155,7 +163,8 @@ async fn what_is_read_by_programs_has_the_apis_shape() {
     assert_eq!((result.branch, result.base_commit), (format!("ckrv/{id}"), repo.head()));
     let attempt = &shown.attempts[0];
     let times = [Some(attempt.queued_at), attempt.assigned_at, attempt.starting_at, attempt.running_at];
-    let times: Vec<_> = times.into_iter().chain([attempt.finishing_at, attempt.finished_at]).map(Option::unwrap).collect();
+    let times: Vec<_> =
+        times.into_iter().chain([attempt.finishing_at, attempt.finished_at]).map(Option::unwrap).collect();
     assert!(times.is_sorted(), "{times:?}");
 
     let all: Page<Job> = stack.says(&["list", "-o", "json"]).await.exits(0).json();
@@ -182,7 +191,7 @@ async fn a_log_is_read_in_part_or_in_full_long_after_the_end() {
     let (stack, repo) = (Stack::start().await, Repo::new());
     let job = stack.wait(&repo.url(), &[], "seq 1 5000; echo end >&2").await.exits(0).job();
     let id = job.to_string();
-    let expected: String = (1..=5000).map(|number| format!("{number}\n")).collect();
+    let expected: String = (1..=5000).flat_map(|number| [number.to_string(), "\n".to_owned()]).collect();
     let full = stack.says(&["logs", &id]).await.exits(0);
     assert_eq!(full.out.replace("end\n", ""), expected);
     let followed = stack.says(&["logs", "--follow", &id]).await.exits(0);
@@ -250,17 +259,23 @@ async fn a_job_can_be_written_down_in_yaml_or_markdown() {
         path
     };
     let url = repo.url();
-    write("nightly.yaml", &format!(
-        "repo: {url}\nbranch: main\ncommand: [sh, -c, 'echo \"$SIZE $FLAG\"; echo kept > kept.log']\nenv: {{SIZE: 12, FLAG: on}}\n\
+    write(
+        "nightly.yaml",
+        &format!(
+            "repo: {url}\nbranch: main\ncommand: [sh, -c, 'echo \"$SIZE $FLAG\"; echo kept > kept.log']\nenv: {{SIZE: 12, FLAG: on}}\n\
          artifacts: ['*.log']\nlimits: {{run: 5m, idle: 90}}\nlabels: {{run: nightly}}\n"
-    ));
+        ),
+    );
     let said = stack.says(&["run", "nightly.yaml", "--wait", "--label", "who=me", "--env", "SIZE=13"]).await.exits(0);
     let job = stack.status(said.job()).await;
     assert_eq!((job.spec.limits.run, job.spec.limits.idle, job.spec.labels.len()), (300, 90, 2));
     assert_eq!(stack.logs(job.id).await.out, "13 on\n", "a flag goes before the file");
     assert!(stack.manifest(job.id).await.iter().any(|artifact| artifact.name == "files/kept.log"));
 
-    write("task.md", &format!("---\nrepo: {url}\nagent: reader\nenv: {{GREETING: hello}}\n---\n\n# Fix it\n\n- é, *all* of it\n"));
+    write(
+        "task.md",
+        &format!("---\nrepo: {url}\nagent: reader\nenv: {{GREETING: hello}}\n---\n\n# Fix it\n\n- é, *all* of it\n"),
+    );
     let said = stack.says(&["run", "task.md", "--wait"]).await.exits(0);
     assert_eq!(stack.logs(said.job()).await.out, "hello\n");
     assert_eq!(stack.pull(&repo, said.job()).await.file("prompt.txt"), "# Fix it\n\n- é, *all* of it");
@@ -311,7 +326,12 @@ async fn without_a_control_plane_the_user_is_told_how_to_get_one() {
     let home = TempDir::new().unwrap();
     for arguments in [&["list"][..], &["run", "--repo", "https://example.com/a", "--", "true"]] {
         let mut command = tokio::process::Command::new(ckrv_tests::stack::program("ckrv"));
-        command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home.path()).current_dir(home.path());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", home.path())
+            .current_dir(home.path());
         let said = Said::new(arguments, command.output().await.unwrap()).exits(4);
         said.tells(&["error: no control plane to talk to", "hint: `ckrv dev --detach`", "CKRV_SERVER and CKRV_TOKEN"]);
     }

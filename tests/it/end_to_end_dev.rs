@@ -54,7 +54,8 @@ impl User {
         let own = self.folder.path().display().to_string();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let about = |process: &Path| {
-            let read = |name| String::from_utf8_lossy(&std::fs::read(process.join(name)).unwrap_or_default()).into_owned();
+            let read =
+                |name| String::from_utf8_lossy(&std::fs::read(process.join(name)).unwrap_or_default()).into_owned();
             let folder = std::fs::read_link(process.join("cwd")).unwrap_or_default();
             format!("{} {} {}", read("cmdline"), read("environ"), folder.display())
         };
@@ -63,7 +64,8 @@ impl User {
     }
 
     async fn is_gone(&self) {
-        wait_for("every process is gone", Duration::from_secs(10), async || self.processes().is_empty().then_some(())).await;
+        wait_for("every process is gone", Duration::from_secs(10), async || self.processes().is_empty().then_some(()))
+            .await;
     }
 
     /// Everything in home and temporary folder.
@@ -116,7 +118,7 @@ async fn the_embedded_control_plane_starts_runs_a_job_and_leaves_nothing() {
     assert!(user.processes().iter().any(|process| process.contains("sleep 1000")), "the probe finds nothing");
     user.says(&["dev", "stop"]).await.exits(0).tells(&["stopped"]);
     user.is_gone().await;
-    assert_eq!(user.strays(), [PathBuf::new(); 0], "files outside of CKRV_HOME");
+    assert_eq!(user.strays(), Vec::<PathBuf>::new(), "files outside of CKRV_HOME");
     user.says(&["dev", "stop"]).await.exits(0).tells(&["it does not run"]);
     user.says(&["list"]).await.exits(7).tells(&["does not run", "hint: `ckrv dev --detach` starts it"]);
     assert!(reqwest::get(format!("{server}/readyz")).await.is_err());
@@ -145,7 +147,7 @@ async fn it_runs_below_a_folder_that_only_its_user_may_enter() {
     assert_eq!((mode("dev"), mode("profiles"), mode("profiles/dev.json")), (0o700, 0o700, 0o600));
     user.says(&["dev", "stop"]).await.exits(0);
     user.is_gone().await;
-    assert_eq!(user.strays(), [PathBuf::new(); 0]);
+    assert_eq!(user.strays(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]

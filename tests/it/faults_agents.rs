@@ -21,7 +21,8 @@ async fn an_agent_that_exits_with_3_fails_the_job_and_its_work_so_far_comes_back
     let (stack, repo) = (Stack::start().await, Repo::new());
     let script = "echo trying; echo half > half.txt; echo 'no way' >&2; exit 3";
     let said = stack.wait(&repo.url(), &[], script).await.exits(1);
-    let said = said.tells(&["cause: agent:exit: the agent exited with code 3", "hint: the log's end says", "ckrv pull"]);
+    let said =
+        said.tells(&["cause: agent:exit: the agent exited with code 3", "hint: the log's end says", "ckrv pull"]);
     let job = stack.status(said.job()).await;
     assert_eq!((job.state, job.attempts.len(), job.attempts[0].exit_code), (State::Failed, 1, Some(3)));
     let log = stack.logs(job.id).await.prints(&["trying\n", "no way\n"]);
@@ -43,7 +44,8 @@ async fn an_agent_that_hangs_is_stopped_at_the_idle_limit() {
     let (stack, repo) = (Stack::start().await, Repo::new());
     let script = "echo begun; echo so far > work.txt; sleep 600";
     let said = stack.wait(&repo.url(), &["--idle-limit", "1s", "--grace", "1s"], script).await.exits(1);
-    let said = said.tells(&["cause: agent:stalled: the agent printed nothing for the idle limit of 1 s", "--idle-limit"]);
+    let said =
+        said.tells(&["cause: agent:stalled: the agent printed nothing for the idle limit of 1 s", "--idle-limit"]);
     let log = stack.logs(said.job()).await.prints(&["begun\n"]);
     log.tells(&["the idle limit is over: stopping the agent"]);
     assert_eq!(stack.pull(&repo, said.job()).await.file("work.txt"), "so far");

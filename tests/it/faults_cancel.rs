@@ -60,8 +60,14 @@ async fn a_running_job_is_stopped_and_who_waits_for_it_is_told() {
     let (said, followed, watched) = tokio::join!(stack.says(&cancel), stack.says(&follow), stack.says(&watch));
     said.exits(0).prints(&[&format!("{id} is being stopped; what it has done so far is kept")]);
     let followed = followed.exits(0).prints(&["ready\n"]);
-    followed.tells(&["cancelled: stopping the agent (SIGTERM, after 1 s SIGKILL)", "attempt 1: cancelled (cancelled:user: "]);
-    watched.exits(0).prints(&["cancel requested", "cancelled: cancelled:user"]).tells(&["hint: `ckrv retry", "runs it again"]);
+    followed.tells(&[
+        "cancelled: stopping the agent (SIGTERM, after 1 s SIGKILL)",
+        "attempt 1: cancelled (cancelled:user: ",
+    ]);
+    watched
+        .exits(0)
+        .prints(&["cancel requested", "cancelled: cancelled:user"])
+        .tells(&["hint: `ckrv retry", "runs it again"]);
     assert_eq!(stack.status(job).await.state, State::Cancelled);
     assert_eq!(stack.pull(&repo, job).await.file("work.txt"), "so far");
 }
@@ -80,13 +86,15 @@ async fn waiting_for_a_job_that_is_cancelled_ends_with_3() {
         stack.says(&["cancel", &job.id.to_string()]).await.exits(0);
     };
     let (said, ()) = tokio::join!(waiting, cancelling);
-    said.exits(3).tells(&["cancel requested", "cause: cancelled:user: cancelled; what the agent had done by then was kept"]);
+    said.exits(3)
+        .tells(&["cancel requested", "cause: cancelled:user: cancelled; what the agent had done by then was kept"]);
 }
 
 #[tokio::test]
 async fn cancelling_twice_is_no_error_and_changes_nothing() {
     let (stack, repo) = (attentive(1).await, Repo::new());
-    let job = stack.submit(&repo.url(), &["--grace", "2s"], "trap '' TERM; echo ready; while :; do sleep 0.1; done").await;
+    let job =
+        stack.submit(&repo.url(), &["--grace", "2s"], "trap '' TERM; echo ready; while :; do sleep 0.1; done").await;
     stack.until_printed(job, "ready").await;
     let outcomes = [cancel(&stack, job).await.outcome, cancel(&stack, job).await.outcome];
     assert_eq!(outcomes, [CancelOutcome::Requested; 2]);
@@ -94,7 +102,8 @@ async fn cancelling_twice_is_no_error_and_changes_nothing() {
     assert_eq!(ended.state, State::Cancelled);
     let third = cancel(&stack, job).await;
     assert_eq!((third.outcome, third.job), (CancelOutcome::AlreadyFinished, ended));
-    let requests = events(&stack, job).await.into_iter().filter(|(kind, _)| *kind == EventKind::CancelRequested).count();
+    let requests =
+        events(&stack, job).await.into_iter().filter(|(kind, _)| *kind == EventKind::CancelRequested).count();
     assert_eq!(requests, 1);
     stack.says(&["cancel", &job.to_string()]).await.exits(0).prints(&["was over before: cancelled"]);
 }

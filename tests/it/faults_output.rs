@@ -13,7 +13,8 @@ async fn fifty_megabytes_arrive_line_by_line_each_once() {
     let line = |number: usize| format!("{number:010} {}", "abcdefghi".repeat(21));
     let (stack, repo) = (Stack::start().await, Repo::new());
     let format = format!("%010.0f {}", "abcdefghi".repeat(21));
-    let script = format!("seq -f '{format}' 1 {LINES} > printed.txt; cat printed.txt; sha256sum < printed.txt > sum.txt");
+    let script =
+        format!("seq -f '{format}' 1 {LINES} > printed.txt; cat printed.txt; sha256sum < printed.txt > sum.txt");
     let said = stack.wait(&repo.url(), &["--artifact", "printed.txt"], &script).await.exits(0);
     let job = stack.status(said.job()).await;
     assert!(job.attempts[0].log.unwrap().last_seq >= LINES as u64);
@@ -34,7 +35,8 @@ async fn fifty_megabytes_arrive_line_by_line_each_once() {
     std::fs::write(&printed, &log).unwrap();
     let sum = sha256(&printed);
     assert!(stack.pull(&repo, job.id).await.file("sum.txt").starts_with(&sum));
-    let stored = stack.manifest(job.id).await.into_iter().find(|artifact| artifact.name == "files/printed.txt").unwrap();
+    let stored =
+        stack.manifest(job.id).await.into_iter().find(|artifact| artifact.name == "files/printed.txt").unwrap();
     assert_eq!(stored.sha256.as_deref(), Some(sum.as_str()));
 }
 
@@ -47,7 +49,8 @@ fn sha256(path: &std::path::Path) -> String {
 #[tokio::test]
 async fn bytes_that_are_no_text_are_replaced_and_harm_nothing() {
     let (stack, repo) = (Stack::start().await, Repo::new());
-    let script = r"printf 'good\n\377\376 bad\0bytes\n\303\244 fine, \303 not\n'; head -c 300000 /dev/urandom; printf '\nend\n'";
+    let script =
+        r"printf 'good\n\377\376 bad\0bytes\n\303\244 fine, \303 not\n'; head -c 300000 /dev/urandom; printf '\nend\n'";
     let said = stack.wait(&repo.url(), &[], script).await.exits(0);
     let log = stack.logs(said.job()).await;
     assert!(log.out.starts_with("good\n\u{fffd}\u{fffd} bad\0bytes\nä fine, \u{fffd} not\n"), "{log}");

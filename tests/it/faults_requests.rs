@@ -83,14 +83,12 @@ async fn a_request_that_comes_many_times_at_once_makes_one_job() {
         let request = post(&stack).header(JSON.0, JSON.1).header("idempotency-key", "ci-42").body(good());
         let answer = request.send().await.unwrap();
         let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
-        match status {
-            201 => Some(serde_json::from_str::<Job>(&text).unwrap().id),
-            _ => {
-                let problem: Problem = serde_json::from_str(&text).unwrap();
-                assert_eq!((problem.code, problem.retryable), (ProblemCode::IdempotencyInProgress, true), "{text}");
-                None
-            }
+        if status == 201 {
+            return Some(serde_json::from_str::<Job>(&text).unwrap().id);
         }
+        let problem: Problem = serde_json::from_str(&text).unwrap();
+        assert_eq!((problem.code, problem.retryable), (ProblemCode::IdempotencyInProgress, true), "{text}");
+        None
     };
     let answers = join_all((0..16).map(|_| send())).await;
     let mut ids: Vec<JobId> = answers.into_iter().flatten().collect();
@@ -172,7 +170,15 @@ async fn the_job_of_another_organization_is_not_found_just_like_one_that_cannot_
         let command = command.arg(id).env("CKRV_TOKEN", stranger.expose()).current_dir(stack.home.path());
         ckrv_tests::cli::Said::new(arguments, command.output().await.unwrap())
     };
-    for arguments in [&["status"][..], &["logs"], &["logs", "-f"], &["cancel"], &["retry"], &["explain"], &["pull", "--output", "out"]] {
+    for arguments in [
+        &["status"][..],
+        &["logs"],
+        &["logs", "-f"],
+        &["cancel"],
+        &["retry"],
+        &["explain"],
+        &["pull", "--output", "out"],
+    ] {
         let [foreign, missing, impossible] = [
             says(&job, arguments).await.exits(6),
             says(&never_made, arguments).await.exits(6),
@@ -199,7 +205,9 @@ async fn another_organization(stack: &Stack) -> Secret {
     let org_id = org.uuid();
     for insert in [
         sqlx::query("insert into orgs (id, name) values ($1, 'strangers')").bind(org_id),
-        sqlx::query("insert into projects (id, org_id, name) values ($2, $1, 'default')").bind(org_id).bind(project.uuid()),
+        sqlx::query("insert into projects (id, org_id, name) values ($2, $1, 'default')")
+            .bind(org_id)
+            .bind(project.uuid()),
         sqlx::query("insert into api_keys (id, org_id, name, token_hash) values ($2, $1, 'theirs', $3)")
             .bind(org_id)
             .bind(key.uuid())
@@ -236,10 +244,18 @@ async fn a_server_that_cannot_be_reached_ends_with_7_after_the_retry_limit() {
     let stack = server().await;
     let server = format!("http://{}", free_address());
     let started = std::time::Instant::now();
-    for arguments in [&["list"][..], &["run", "--repo", "https://example.com/a", "--", "true"], &["status", &JobId::new().to_string()]] {
+    for arguments in [
+        &["list"][..],
+        &["run", "--repo", "https://example.com/a", "--", "true"],
+        &["status", &JobId::new().to_string()],
+    ] {
         let arguments = [&["--server", &server, "--retry-limit", "1s"], arguments].concat();
         let said = stack.says(&arguments).await.exits(7);
-        said.tells(&[&format!("error: cannot reach {server}"), "cause: ", "hint: is the address right, and the server running?"]);
+        said.tells(&[
+            &format!("error: cannot reach {server}"),
+            "cause: ",
+            "hint: is the address right, and the server running?",
+        ]);
     }
     assert!(started.elapsed().as_secs() < 15, "{:?}", started.elapsed());
 }

@@ -148,7 +148,8 @@ async fn globs_that_bring_nothing_are_listed_each_with_its_reason() {
     let (stack, repo) = (Stack::start().await, Repo::new());
     let script = "mkdir -p folder/sub logs; echo in > folder/sub/file; ln -s /etc/passwd link; ln -s /etc out
         ln -s folder/sub inside; mkfifo pipe; echo kept > logs/a.log; echo kept > report.txt";
-    let globs = ["nothing/*.xml", "folder", "link", "out/passwd", "inside/file", "pipe", "[", "logs/*.log", "report.txt"];
+    let globs =
+        ["nothing/*.xml", "folder", "link", "out/passwd", "inside/file", "pipe", "[", "logs/*.log", "report.txt"];
     let options: Vec<&str> = globs.iter().flat_map(|glob| ["--artifact", glob]).collect();
     let said = stack.wait(&repo.url(), &options, script).await.exits(0);
     let reasons = [

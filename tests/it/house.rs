@@ -13,7 +13,7 @@ impl Graph {
     fn read() -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
+            .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
             .arg(manifest)
             .output()
             .expect("cargo runs");
@@ -107,5 +107,22 @@ fn one_tls_stack_and_one_crypto_provider_are_in_the_lock_file() {
     for library in ["rustls", "ring", "reqwest"] {
         let count = lock.matches(&format!("name = \"{library}\"\n")).count();
         assert_eq!(count, 1, "{count} versions of {library} are in Cargo.lock");
+    }
+}
+
+#[test]
+fn every_variable_that_a_program_reads_is_in_the_configuration_reference() {
+    let reference = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md"))
+        .expect("the configuration reference");
+    for (program, command) in [("ckrv-server", "serve"), ("ckrv-worker", "local"), ("ckrv-dev", "serve")] {
+        let output =
+            Command::new(ckrv_tests::stack::program(program)).args([command, "--help"]).output().expect("it runs");
+        let help = String::from_utf8(output.stdout).expect("help is UTF-8");
+        let variables: Vec<&str> =
+            help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
+        assert!(variables.len() > 5, "{program} {command} --help names only {variables:?}");
+        for variable in variables {
+            assert!(reference.contains(&format!("`{variable}`")), "{program} reads {variable}, which is not explained");
+        }
     }
 }

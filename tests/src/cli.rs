@@ -17,6 +17,7 @@ pub struct Said {
     pub err: String,
 }
 
+#[expect(clippy::return_self_not_must_use, reason = "these are assertions, often the last word about a command")]
 impl Said {
     pub fn new(arguments: &[&str], output: Output) -> Self {
         Self {

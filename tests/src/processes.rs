@@ -52,6 +52,15 @@ pub fn kill_hard(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_else(|error| panic!("{pid} cannot be killed: {error}"));
 }
 
+/// Has it stand still, until [`go_on`].
+pub fn stand_still(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap_or_else(|error| panic!("{pid} cannot be stopped: {error}"));
+}
+
+pub fn go_on(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap_or_else(|error| panic!("{pid} cannot go on: {error}"));
+}
+
 /// Ends everything that has to do with `folder`.
 pub fn kill_below(folder: &Path) {
     for process in below(folder) {

@@ -249,7 +249,7 @@ fn config(prepared: &Prepared, s3: &TestS3, arguments: &[&str]) -> Config {
         ("--listen", "127.0.0.1:0".to_owned()),
         ("--database-url", prepared.urls.app.expose().to_owned()),
         ("--system-database-url", prepared.urls.system.expose().to_owned()),
-        ("--database-connections", "16".to_owned()),
+        ("--database-connections", "8".to_owned()),
         ("--s3-endpoint", s3.endpoint().to_owned()),
         ("--s3-access-key", s3.access_key().to_owned()),
         ("--s3-secret-key", s3.secret_key().expose().to_owned()),

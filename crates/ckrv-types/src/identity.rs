@@ -42,11 +42,13 @@ pub struct ApiKey {
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// 1 to 63 of `a-z 0-9 -`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectId>,
     /// Days until it expires; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 36500))]
     pub expires_in_days: Option<u32>,
 }
 
@@ -90,6 +92,7 @@ pub struct RunnerInfo {
 #[serde(deny_unknown_fields)]
 pub struct CreateRunner {
     /// 1 to 63 of `a-z 0-9 -`, unique in the organization.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub name: String,
 }
 

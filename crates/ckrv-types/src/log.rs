@@ -95,7 +95,7 @@ pub enum LogEvent {
     Status(Status),
     /// Data: [`Gap`].
     Gap(Gap),
-    /// Data: [`End`]; nothing follows. A reconnect from here is answered 204.
+    /// Data: [`End`]; id: the log's last position. Nothing follows; a reconnect from here is answered 204.
     End(End),
 }
 

@@ -14,24 +14,30 @@ use crate::repo_url::{RepoPolicy, RepoUrl};
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// `https://…` or `ssh://…` (or the `git@host:path` short form). Never with a password in it.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 2048))]
     pub repo: String,
     /// The branch to start from; absent: the remote's default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub branch: Option<String>,
     /// The agent's name in the runner's agents.yaml, such as `command` or `claude-code`.
     #[serde(default = "default_agent")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub agent: String,
     /// What the agent is to do. Needed by every agent but `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// For the agent `command`: program and arguments, run without a shell in the work tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub command: Vec<String>,
     /// The agent's container image; absent: the agent's or the class's own. A runner without containers ignores it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[!-,.-~][!-~]{0,511}$"))]
     pub image: Option<String>,
     /// The admin-defined class of pod; absent: the runner's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub class: Option<String>,
     /// Plain environment variables for the agent. Not for secrets: they are shown to who may read the job.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -39,9 +45,11 @@ pub struct JobSpec {
     /// Names of secrets that the runner holds and this job may use (git credentials, model keys). Those that the
     /// repository's host and the agent's provider need are found by themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 32))]
     pub secrets: Vec<String>,
     /// Globs, relative to the work tree, of files to keep besides branch and patch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 32))]
     pub artifacts: Vec<String>,
     #[serde(default)]
     pub limits: Limits,
@@ -49,12 +57,14 @@ pub struct JobSpec {
     pub retries: Retries,
     /// Hard cap on the model's cost, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0, maximum = 10000))]
     pub budget_usd: Option<f64>,
     /// For finding jobs again; keys like `team` or `example.com/team`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// -100 to 100; higher goes first within what the organization may run.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = -100, maximum = 100))]
     pub priority: i32,
 }
 
@@ -68,14 +78,19 @@ fn default_agent() -> String {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// From accepted to assigned.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 604_800))]
     pub queue: u64,
     /// From assigned to started, and from started until the agent runs.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 7200))]
     pub start: u64,
     /// The agent's run.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 86400))]
     pub run: u64,
     /// Silence of the agent.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 86400))]
     pub idle: u64,
     /// Between SIGTERM and SIGKILL.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 600))]
     pub grace: u64,
 }
 
@@ -97,6 +112,7 @@ impl Default for Limits {
 #[serde(default, deny_unknown_fields)]
 pub struct Retries {
     /// Attempts in all, 1 to 10.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10))]
     pub max_attempts: u32,
     /// Whether an agent out of memory is worth another attempt.
     pub oom: bool,
@@ -301,6 +317,7 @@ fn is_label_key(text: &str) -> bool {
 }
 
 /// Whether `name` may be a branch: the rules of git-check-ref-format(1), and no leading `-`.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "so does git compare")]
 pub fn check_ref_name(name: &str) -> Result<(), String> {
     let reason = if name.is_empty() || name.chars().count() > limits::REF_CHARS {
         "1 to 255 characters are expected"

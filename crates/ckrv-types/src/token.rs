@@ -14,9 +14,9 @@ pub enum TokenKind {
     Test,
     /// A runner's token; subject: the runner's id without its prefix.
     Runner,
-    /// Exchanged once by a worker for its attempt token; subject: `<job id without prefix>.<attempt>`.
+    /// Exchanged by a worker for its attempt token; subject: `<job>.<attempt>.<organization>`, ids without prefix.
     Bootstrap,
-    /// A worker's token; subject as for [`TokenKind::Bootstrap`].
+    /// A worker's token; subject as for [`TokenKind::Bootstrap`], and a fourth part: the worker's instance.
     Attempt,
     /// An agent's key at its model proxy; good for one attempt and only there.
     Phantom,
@@ -81,9 +81,8 @@ pub fn compose(kind: TokenKind, subject: &str, secret: &[u8; SECRET_BYTES]) -> S
 /// Takes a token apart and checks its checksum.
 pub fn parse(text: &str) -> Result<ParsedToken<'_>, InvalidToken> {
     let mut parts = text.strip_prefix("ck_").ok_or(InvalidToken::Shape)?.splitn(3, '_');
-    let (kind, subject, tail) = match (parts.next(), parts.next(), parts.next()) {
-        (Some(kind), Some(subject), Some(tail)) => (kind, subject, tail),
-        _ => return Err(InvalidToken::Shape),
+    let (Some(kind), Some(subject), Some(tail)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(InvalidToken::Shape);
     };
     let kind = TokenKind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or(InvalidToken::Shape)?;
     let subject_ok = !subject.is_empty()

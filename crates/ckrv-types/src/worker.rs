@@ -121,11 +121,15 @@ pub struct Appended {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewArtifact {
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 512))]
     pub name: String,
     /// Bytes.
+    #[cfg_attr(feature = "openapi", schema(maximum = 5_368_709_120_u64))]
     pub size: u64,
     /// Of the content, lower-case hex.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: String,
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[ -~]*/[ -~]*$", max_length = 255))]
     pub content_type: String,
 }
 

@@ -1,5 +1,7 @@
 //! PostgreSQL is restarted, or away for long.
 
+use ckrv_tests::processes::{go_on, stand_still};
+
 use super::*;
 
 #[tokio::test]
@@ -21,8 +23,9 @@ async fn a_restart_of_postgresql_is_not_noticed_by_a_running_job_or_its_follower
     stack.holds(&[job]).await;
 }
 
-/// Two jobs: one that is done while the database is away, one that goes on afterwards.
-async fn no_running_job_dies(server: Vec<(&'static str, String)>, outage: Duration) {
+/// Two jobs: one that is done while the database is away, one that goes on afterwards, and whose worker is heard of only
+/// half a lease after the database was back.
+async fn no_running_job_dies(server: Vec<(&'static str, String)>, outage: Duration, lease: Duration) {
     let options = Options { own_postgres: true, server, ..Options::default() };
     let (mut stack, repo) = (Stack::with(options).await, Repo::new());
     let (done_without, done_with) = (Gate::new(), Gate::new());
@@ -40,7 +43,11 @@ async fn no_running_job_dies(server: Vec<(&'static str, String)>, outage: Durati
     let impatient = ["--retry-limit", "1s", "status", &jobs[0].to_string()];
     stack.says(&impatient).await.exits(7);
     lasts(outage).await;
+    let worker = supervisor(&stack, first(jobs[1])).await;
+    stand_still(worker);
     stack.start_postgres().await;
+    lasts(lease / 2).await;
+    go_on(worker);
     done_with.open("run");
     let said = follower.ended().await.exits(0);
     assert_eq!(said.out, "begun\ndone\n", "{said}");
@@ -53,11 +60,12 @@ async fn no_running_job_dies(server: Vec<(&'static str, String)>, outage: Durati
 #[tokio::test]
 async fn no_running_job_dies_while_the_database_is_away_for_several_leases() {
     // Two minutes, scaled like the leases.
-    no_running_job_dies(quick_leases(), Duration::from_mins(2) / u32::try_from(SCALE).expect("it is small")).await;
+    let scale = u32::try_from(SCALE).expect("it is small");
+    no_running_job_dies(quick_leases(), Duration::from_mins(2) / scale, LEASE).await;
 }
 
 #[tokio::test]
 #[ignore = "takes two minutes and a half: scripts/soak"]
 async fn no_running_job_dies_while_the_database_is_away_for_two_minutes() {
-    no_running_job_dies(Vec::new(), Duration::from_mins(2)).await;
+    no_running_job_dies(Vec::new(), Duration::from_mins(2), Duration::from_secs(LEASE_SECONDS)).await;
 }

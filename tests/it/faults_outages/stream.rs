@@ -41,20 +41,16 @@ async fn an_agent_that_fills_the_spool_waits_and_loses_no_line_and_is_not_taken_
     gate.reached("run").await;
     stack.kill_server().await;
     gate.open("run");
-    let mut seen = String::new();
-    // It comes to a stop by itself …
+    // It comes to a stop by itself, for longer than it may be idle.
+    let printed = || gate.noted("printed").and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
     loop {
-        lasts(idle / 2).await;
-        let now = gate.noted("printed").unwrap_or_default();
-        if now == seen && !now.is_empty() {
+        let before = printed();
+        lasts(idle * 2).await;
+        if before > 0 && printed() == before {
             break;
         }
-        seen = now;
     }
-    // … and stays there for longer than it may be idle.
-    lasts(idle * 2).await;
-    assert_eq!(gate.noted("printed").unwrap_or_default(), seen, "it went on");
-    assert_eq!(gate.noted("last"), None, "the agent did not have to wait");
+    assert!(gate.noted("last").is_none() && printed() < LINES, "the agent did not have to wait");
     stack.start_server().await;
     succeeded_at_once(&stack.ended(job).await);
     let lines = (1..=LINES).map(|number| format!("line {number} {padding}\n"));

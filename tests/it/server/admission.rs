@@ -9,6 +9,7 @@ use ckrv_tests::replica::{Installation, Loops, beat, spec, submit};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::runner::Assignment;
 use ckrv_types::{Cause, JobId, JobSpec, OrgId, RunnerId};
+use futures::{StreamExt as _, stream};
 
 async fn assigned(runner: &RunnerClient) -> Vec<Assignment> {
     runner.assignments(Duration::ZERO, None).await.unwrap().items
@@ -160,7 +161,8 @@ async fn two_replicas_and_many_submitters_never_give_out_more_than_allowed() {
     limit_to(&on, on.keys().org, 7).await;
     let runner = on.runner(1000).await;
     let clients = [on.client(), other.client(&on.keys().api_key)];
-    let submitting = futures::future::join_all((0..40).map(|number| submit(&clients[number % 2], spec())));
+    let submissions = stream::iter(0..40).map(|number| submit(&clients[number % 2], spec()));
+    let submitting = submissions.buffer_unordered(8).collect::<Vec<_>>();
     let watching = async {
         wait_for("the organization runs as much as it may", SOON, async || {
             let mut sql = on.sql().await;

@@ -28,7 +28,7 @@ use crate::db::{events as db, jobs};
 use crate::error::{ApiError, ApiResult, is_outage};
 use crate::http::extract::Path;
 use crate::http::problems::{Authenticated, BadRequest, NotFound};
-use crate::http::streams::StreamSlot;
+use crate::http::streams::{SseEvent, StreamSlot};
 use crate::state::AppState;
 use crate::wake::Waiter;
 
@@ -46,9 +46,10 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// Each change of state, request to cancel, retry and note of the runner, from the first one (or behind `Last-Event-ID`)
 /// on, each once, until the job is over.
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", operation_id = "followEvents",
-    params(("id" = JobId, Path), ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen.")),
+    params(("id" = JobId, Path), ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The last event that was seen.")),
     responses(
-        (status = 200, body = JobEvent, content_type = "text/event-stream", description = "Events named `event`."),
+        (status = 200, description = "Events named `event`, their data a `JobEvent`.",
+            content(("text/event-stream", item_schema = SseEvent))),
         (status = 204, description = "The job is over and all its events have been seen."),
         Authenticated, BadRequest, NotFound))]
 async fn events(

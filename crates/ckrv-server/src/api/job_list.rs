@@ -35,10 +35,10 @@ struct ListQuery {
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
     /// Jobs in any of these states; may be repeated.
-    #[param(style = Form, explode)]
+    #[param(style = Form, explode, required = false)]
     state: Vec<ckrv_types::State>,
     /// `key=value`; jobs that have all of these; may be repeated.
-    #[param(style = Form, explode)]
+    #[param(style = Form, explode, required = false)]
     label: Vec<String>,
     /// Jobs of this repository.
     repo: Option<String>,

@@ -30,7 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 ///
 /// With an `Idempotency-Key` the same request may be sent again for 24 hours and makes one job.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "submitJob",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters.")),
     request_body = SubmitJob,
     responses((status = 201, body = Job, headers(("Location" = String, description = "The job's address."))),
         Authenticated, JsonBody, Conflict))]
@@ -97,7 +97,7 @@ async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>
 /// Run a finished job's specification again, as a new job.
 #[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs", operation_id = "retryJob",
     params(("id" = JobId, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters.")),
     responses((status = 201, body = Job, headers(("Location" = String, description = "The new job's address."))),
         Authenticated, BadRequest, NotFound, Conflict, Invalid))]
 async fn retry(

@@ -39,7 +39,7 @@ async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json
 
 /// Make an API key. Its token is in this answer and nowhere else.
 #[utoipa::path(post, path = "/v1/keys", tag = "identity", operation_id = "createKey",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters.")),
     request_body = CreateKey,
     responses((status = 201, body = WithToken<ApiKey>, headers(("Location" = String, description = "The key's address."))),
         Authenticated, JsonBody, Conflict))]

@@ -47,7 +47,7 @@ async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json
 
 /// Make a runner of the organization. Its token is in this answer and nowhere else.
 #[utoipa::path(post, path = "/v1/runners", tag = "identity", operation_id = "createRunner",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters.")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters.")),
     request_body = CreateRunner,
     responses((status = 201, body = WithToken<RunnerInfo>, headers(("Location" = String, description = "The runner's address."))),
         Authenticated, JsonBody, Conflict))]

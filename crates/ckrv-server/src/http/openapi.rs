@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use ckrv_types::job::JobEvent;
 use ckrv_types::log::{End, Gap, JobLine, Status};
 use serde_json::{Value, json};
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, PathItem};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -15,6 +16,7 @@ use utoipa::openapi::{
 use utoipa::{IntoResponses as _, PartialSchema, ToSchema};
 
 use super::problems::{self, Everywhere};
+use super::streams::SseEvent;
 
 const DESCRIPTION: &str = "ckrv runs coding-agent jobs away from the developer's machine.\n\n\
     Every error is a problem (RFC 9457) with a `code` from a closed list. Every answer has `X-Request-Id`, and \
@@ -34,6 +36,7 @@ pub(super) fn base() -> OpenApi {
             bearer("An attempt's token, `ck_attempt_…`; at `start` its bootstrap token, `ck_boot_…`."),
         )
         .schemas_from_iter(problems::schemas())
+        .schemas_from_iter(stream_items())
         .responses_from_iter(problems::components())
         .build();
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
@@ -50,6 +53,14 @@ pub(super) fn base() -> OpenApi {
         .components(Some(components))
         .tags(Some(tags()))
         .build()
+}
+
+/// The routes that stream name the schemas of their items, which does not collect them.
+fn stream_items() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = Vec::new();
+    define::<SseEvent>(&mut schemas);
+    define::<JobLine>(&mut schemas);
+    schemas
 }
 
 fn tags() -> Vec<Tag> {
@@ -76,10 +87,21 @@ pub(super) fn completed(mut api: OpenApi) -> OpenApi {
         for (status, response) in Everywhere::responses() {
             operation.responses.responses.entry(status).or_insert(response);
         }
+        operation.parameters.iter_mut().flatten().for_each(without_null);
         let user = || vec![SecurityRequirement::new("user", Vec::<String>::new())];
         operation.security.get_or_insert_with(user);
     }
     api
+}
+
+/// A header or query parameter may be left out; it cannot be null.
+fn without_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(schema))), .. }) = parameter
+        && let SchemaType::Array(types) = &schema.schema_type
+        && let [only] = types.iter().filter(|kind| **kind != Type::Null).collect::<Vec<_>>()[..]
+    {
+        schema.schema_type = SchemaType::Type(only.clone());
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
@@ -100,7 +122,7 @@ pub fn events_yaml() -> Result<String, serde_saphyr::ser::Error> {
     define::<Gap>(&mut schemas);
     define::<End>(&mut schemas);
     define::<JobEvent>(&mut schemas);
-    let definitions: BTreeMap<String, RefOr<utoipa::openapi::schema::Schema>> = schemas.into_iter().collect();
+    let definitions: BTreeMap<String, RefOr<Schema>> = schemas.into_iter().collect();
     let mut document = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The data of the events that ckrv's streams send, by stream and event name.",
@@ -121,7 +143,7 @@ pub fn events_yaml() -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(&document)
 }
 
-fn define<T: ToSchema + PartialSchema>(schemas: &mut Vec<(String, RefOr<utoipa::openapi::schema::Schema>)>) {
+fn define<T: ToSchema + PartialSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     T::schemas(schemas);
     schemas.push((T::name().into_owned(), T::schema()));
 }

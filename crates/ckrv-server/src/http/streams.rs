@@ -1,12 +1,25 @@
-//! Counts the streams that are open: so many for each API key, in this process.
+//! What the streams of logs and events share: their form, and how many an API key may have open in this process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ckrv_types::{KeyId, Problem, ProblemCode, limits};
 use prometheus_client::metrics::gauge::Gauge;
+use utoipa::ToSchema;
 
 use crate::error::ApiResult;
+
+/// A server-sent event as it is on the wire. The schemas of `data` by the event's name are in `events.yaml`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema; events are written as text")]
+pub struct SseEvent {
+    event: String,
+    /// Hand the last one back as `Last-Event-ID` to resume behind it.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// JSON.
+    data: String,
+}
 
 /// How many streams each key has open.
 #[derive(Clone, Default)]

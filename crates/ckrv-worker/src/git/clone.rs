@@ -193,24 +193,34 @@ impl<'a> Clone<'a> {
     }
 }
 
-/// Lets a percentage pass once per [`PROGRESS_EVERY`], everything else always.
-#[derive(Default)]
-struct Throttle(Option<Instant>);
+/// Lets a percentage pass once per [`PROGRESS_EVERY`], and not before that, so that a small clone says only that it is
+/// done; the remote's own book-keeping never; everything else always.
+struct Throttle(Instant);
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+/// What git tells of the remote's preparations and of ours.
+const BOOK_KEEPING: [&str; 5] = [
+    // It names a folder of ours, and says nothing.
+    "Cloning into",
+    "remote: Enumerating objects",
+    "remote: Counting objects",
+    "remote: Compressing objects",
+    "remote: Total ",
+];
 
 impl Throttle {
     fn lets_pass(&mut self, line: &str) -> bool {
-        // It names a folder of ours, and says nothing.
-        if line.is_empty() || line.starts_with("Cloning into") {
-            return false;
-        }
         let is_step = line.contains('%') && !line.contains("done");
-        if is_step && self.0.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
-            return false;
+        if is_step && self.0.elapsed() >= PROGRESS_EVERY {
+            self.0 = Instant::now();
+            return true;
         }
-        if is_step {
-            self.0 = Some(Instant::now());
-        }
-        true
+        !(is_step || line.is_empty() || BOOK_KEEPING.iter().any(|known| line.starts_with(known)))
     }
 }
 
@@ -251,8 +261,11 @@ mod tests {
     #[test]
     fn percentages_are_thinned_and_results_are_not() {
         let mut throttle = Throttle::default();
+        assert!(!throttle.lets_pass("Receiving objects:  1% (1/100)"), "a small clone is done before it matters");
+        throttle.0 -= PROGRESS_EVERY;
         assert!(throttle.lets_pass("Receiving objects:  1% (1/100)"));
         assert!(!throttle.lets_pass("Receiving objects:  2% (2/100)"));
+        assert!(!throttle.lets_pass("remote: Total 4 (delta 0), reused 0 (delta 0)"));
         assert!(throttle.lets_pass("Receiving objects: 100% (100/100), done."));
         assert!(!throttle.lets_pass("Cloning into bare repository '/private/x'..."));
     }

@@ -222,7 +222,7 @@ impl Watches {
             Stop::IdleLimit
         });
         if let Some(progress) = progress {
-            watches.add(&attempt.control, done_for_long(progress));
+            watches.add(&attempt.control, done_for_long(progress, EXIT_LIMIT));
         }
         if let Some(exceeded) = model.map(Model::budget_exceeded) {
             watches.add(&attempt.control, async move {
@@ -243,16 +243,19 @@ impl Watches {
 }
 
 /// Ends when the agent has been done for long and is still there.
-async fn done_for_long(mut progress: watch::Receiver<Progress>) -> Stop {
+async fn done_for_long(mut progress: watch::Receiver<Progress>, limit: Duration) -> Stop {
     loop {
-        // An error: the output has ended, and so has the agent.
-        let Ok(Progress::Finished { ok }) =
-            progress.wait_for(|now| matches!(now, Progress::Finished { .. })).await.map(|now| *now)
-        else {
-            return pending().await;
+        let now = *progress.borrow_and_update();
+        let changed = match now {
+            Progress::Finished { ok } => match timeout(limit, progress.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => return Stop::Finished { ok },
+            },
+            Progress::WaitingForModel | Progress::ToolInFlight => progress.changed().await,
         };
-        if timeout(EXIT_LIMIT, progress.changed()).await.is_err() {
-            return Stop::Finished { ok };
+        if changed.is_err() {
+            // Its output has ended, and so has the agent.
+            return pending().await;
         }
     }
 }
@@ -262,5 +265,32 @@ impl Drop for Watches {
         for watch in &self.0 {
             watch.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_is_done_and_stays_is_told_with_its_last_word() {
+        for ok in [true, false] {
+            let progress = watch::Sender::new(Progress::Finished { ok });
+            assert_eq!(done_for_long(progress.subscribe(), Duration::ZERO).await, Stop::Finished { ok });
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_goes_on_or_has_ended_is_not_told() {
+        let progress = watch::Sender::new(Progress::Finished { ok: true });
+        let mut done = Box::pin(done_for_long(progress.subscribe(), EXIT_LIMIT));
+        assert!(poll!(&mut done).is_pending());
+        progress.send_replace(Progress::ToolInFlight);
+        assert!(poll!(&mut done).is_pending());
+        progress.send_replace(Progress::Finished { ok: true });
+        drop(progress);
+        assert!(timeout(Duration::ZERO, done).await.is_err());
     }
 }

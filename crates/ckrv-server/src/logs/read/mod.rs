@@ -17,12 +17,12 @@ use axum::response::{IntoResponse, Response};
 use ckrv_types::JobId;
 use ckrv_types::log::JobLine;
 use futures::Stream;
-use utoipa::ToSchema;
 
 use crate::auth::Auth;
 use crate::error::ApiResult;
 use crate::http::extract::{Path, Query};
 use crate::http::problems::{Authenticated, BadRequest, Gone, NotAcceptable, NotFound};
+use crate::http::streams::SseEvent;
 use crate::state::AppState;
 use format::Format;
 use query::{ReadQuery, Request};
@@ -38,11 +38,11 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// `Last-Event-ID` or `after`, resumes exactly behind it.
 #[utoipa::path(get, path = "/v1/jobs/{id}/logs", tag = "logs", operation_id = "streamLogs",
     params(("id" = JobId, Path, description = "The job."), ReadQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "Resume behind this event; goes before `after`, `tail` and `since`.")),
+        ("Last-Event-ID" = Option<String>, Header, pattern = r"^[0-9]{1,9}\.[0-9]{1,18}$", description = "Resume behind this event; goes before `after`, `tail` and `since`.")),
     responses(
         (status = 200, description = "The log, or its rest.", content(
-            (SseEvent = "text/event-stream", item_schema = SseEvent),
-            (JobLine = "application/x-ndjson", item_schema = JobLine),
+            ("text/event-stream", item_schema = SseEvent),
+            ("application/x-ndjson", item_schema = JobLine),
             (String = "text/plain"))),
         (status = 204, description = "Nothing is left: the job is over and the reader has the whole log."),
         Authenticated, BadRequest, NotFound, NotAcceptable, Gone))]
@@ -66,19 +66,6 @@ pub(super) async fn read(
             Ok((headers, Body::from_stream(stream(reader))).into_response())
         }
     }
-}
-
-/// An event as it is on the wire.
-#[derive(ToSchema)]
-#[schema(as = SseEvent)]
-#[expect(dead_code, reason = "a schema; events are written by hand")]
-struct SseEvent {
-    /// `log`, `status`, `gap` or `end`.
-    event: String,
-    /// `<attempt>.<seq>`, with `log`, `gap` and `end`.
-    id: Option<String>,
-    /// JSON; its schema by the event's name is in `events.yaml`.
-    data: String,
 }
 
 /// Events end so that the reader comes back; of the other forms the connection is broken, for a cut log must not pass for
