@@ -273,16 +273,13 @@ async fn a_job_whose_budget_is_used_up_fails_for_it_and_keeps_what_it_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_needs_a_key_fails_at_once_on_a_runner_without_one() {
+async fn a_job_that_needs_a_key_fails_before_its_clone_on_a_runner_without_one() {
     let stack = Stack::start().await;
-    let repo = Repo::new().url();
-    let run = ["run", "--repo", &repo, "--agent", "claude-code", "--prompt", "x", "--wait"];
+    let run = ["run", "--repo", "/a/repository/that/is/not/there", "--agent", "claude-code", "--prompt", "x", "--wait"];
     let output = stack.ckrv_in(stack.home.path(), &run).await;
     assert_eq!(output.status.code(), Some(1), "{output:#?}");
-    let job: Value = serde_json::from_str(
-        &stack.ckrv(&["status", String::from_utf8_lossy(&output.stdout).trim(), "-o", "json"]).await,
-    )
-    .unwrap();
+    let job = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let job: Value = serde_json::from_str(&stack.ckrv(&["status", &job, "-o", "json"]).await).unwrap();
     let attempt = &job["attempts"][0];
     assert_eq!(attempt["cause"], "setup:secret", "{job:#}");
     assert!(attempt["message"].as_str().unwrap().contains("needs a key for anthropic"), "{attempt:#}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ckrv_tests::cutter::Cutter;
-use ckrv_tests::gate::{Gate, count, counted};
+use ckrv_tests::gate::{Gate, assert_counted, count};
 use ckrv_tests::random::Random;
 use ckrv_tests::repo::Repo;
 use ckrv_tests::stack::{JOB, Options, Stack};
@@ -40,7 +40,8 @@ fn work_folder(stack: &Stack, attempt: AttemptId) -> PathBuf {
 /// The process that supervises an attempt, by the file that it holds.
 async fn supervisor(stack: &Stack, attempt: AttemptId) -> i32 {
     let alive = work_folder(stack, attempt).join("alive");
-    wait_for("the supervisor says who it is", JOB, async || std::fs::read_to_string(&alive).ok()?.trim().parse().ok()).await
+    wait_for("the supervisor says who it is", JOB, async || std::fs::read_to_string(&alive).ok()?.trim().parse().ok())
+        .await
 }
 
 /// Waits until the job's latest attempt, this one, is in `state`.

@@ -117,6 +117,17 @@ async fn a_field_that_is_not_known_is_named() {
 }
 
 #[tokio::test]
+async fn a_list_is_not_taken_for_an_object() {
+    let stack = server().await;
+    let spec = json!(["https://example.com/a", null, "command", null, ["true"]]);
+    for body in [json!([{"repo": "https://example.com/a", "command": ["true"]}]), json!([spec]), json!({"spec": spec})]
+    {
+        assert_eq!(problem(post(&stack).json(&body)).await.code, ProblemCode::Invalid, "{body}");
+    }
+    assert_eq!(jobs(&stack).await, []);
+}
+
+#[tokio::test]
 async fn every_broken_rule_is_named_at_once() {
     let stack = server().await;
     let spec = json!({"repo": "ext::x", "branch": "-x", "agent": "A", "env": {"CKRV_X": "1"}, "priority": 1000});

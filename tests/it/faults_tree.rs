@@ -118,7 +118,7 @@ async fn a_result_that_git_refuses_makes_no_branch_and_its_patch_can_be_looked_a
     let folder = TempDir::new().unwrap();
     let checkout = repo.clone_to(folder.path());
     let said = stack.says_in(&checkout, &["pull", &job]).await.exits(1);
-    said.tells(&["error: the job's bundle is refused", "gitmodulesUpdate"]);
+    said.tells(&["error: the job's bundle is refused", "gitmodulesUpdate", "hint: `ckrv pull --output DIR"]);
     let said = stack.says_in(&checkout, &["pull", "--output", "out", &job]).await.exits(0);
     said.tells(&["no branch was made: the job's bundle is refused"]);
     assert!(std::fs::read_to_string(checkout.join("out/changes.patch")).unwrap().contains("+honest"));

@@ -98,7 +98,10 @@ async fn the_checker_names_the_rule_that_each_seeded_corruption_breaks() {
         let statement = statement.replace(":one", &quoted(one)).replace(":two", &quoted(two));
         // References between rows are for the database to keep; this is about what it cannot.
         let statement = format!("set local session_replication_role = replica; {statement}");
-        sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut *tx).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
+        sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+            .execute(&mut *tx)
+            .await
+            .unwrap_or_else(|e| panic!("{statement}: {e}"));
         expect(*rule, &judged.violations(&mut tx).await, &statement);
         shown.insert(*rule);
         tx.rollback().await.expect("the database answers");

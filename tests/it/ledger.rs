@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ckrv_client::{Client, LogQuery};
-use ckrv_tests::gate::{count, counted};
+use ckrv_tests::gate::{assert_counted, count};
 use ckrv_tests::random::Random;
 use ckrv_tests::repo::Repo;
 use ckrv_tests::stack::{JOB, Options, Stack};
@@ -61,7 +61,10 @@ async fn fifty_jobs_lose_nothing_and_repeat_nothing_while_the_server_is_killed_a
     }
     // No row is missing, none is too many, no job has two results; and much else.
     stack.holds(&accepted).await;
-    assert!(killed_with.iter().filter(|jobs| **jobs > 0).count() == KILLS as usize, "a kill met no job: {killed_with:?}");
+    assert!(
+        killed_with.iter().filter(|jobs| **jobs > 0).count() == KILLS as usize,
+        "a kill met no job: {killed_with:?}"
+    );
 
     archived(&stack).await;
     for entry in ledger {
@@ -123,8 +126,8 @@ fn check_log(entry: &Entry, archived: &[u8]) {
     let numbers: Vec<u64> = entry.followed.iter().map(|line| line.line.seq).collect();
     assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{job} was followed as {numbers:?}");
     let texts = entry.followed.iter().filter(|line| line.line.stream == Stream::Stdout);
-    let printed: String = texts.map(|line| format!("{}\n", line.line.text)).collect();
-    assert_eq!(printed, counted(1, LINES), "{job}");
+    let printed = texts.fold(String::new(), |text, line| text + &line.line.text + "\n");
+    assert_counted(&printed, 1, LINES);
 
     let hash = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
     let line = |line: &[u8]| serde_json::from_slice::<JobLine>(line).expect("a line of a log");

@@ -28,7 +28,7 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
         .args(["--header", &format!("Authorization: Bearer {}", stack.keys.api_key.expose())])
         // Some rules (what may be a repository, which fields go together) are told by `invalid` and not by the schema.
         .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"])
-        .args([ "--max-examples", "25", "--request-timeout", "20", "--workers", "2", "--seed", "7"])
+        .args(["--max-examples", "25", "--request-timeout", "20", "--workers", "2", "--seed", "7"])
         // Revoking the key in use would end the run; frames of zstd are beyond what it can make up.
         .args(["--exclude-operation-id", "revokeKey", "--exclude-operation-id", "appendLog"])
         .current_dir(stack.home.path())

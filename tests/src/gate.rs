@@ -66,7 +66,13 @@ pub fn count(from: u32, to: u32, pause: &str) -> String {
     format!("i={from}; while [ $i -le {to} ]; do echo line $i{pause}; i=$((i+1)); done")
 }
 
-/// What that prints.
-pub fn counted(from: u32, to: u32) -> String {
-    (from..=to).map(|number| format!("line {number}\n")).collect()
+/// Panics at the first line that is not the one that [`count`] prints there.
+#[track_caller]
+pub fn assert_counted(printed: &str, from: u32, to: u32) {
+    let mut lines = printed.lines();
+    for number in from..=to {
+        let (found, expected) = (lines.next(), format!("line {number}"));
+        assert_eq!(found, Some(expected.as_str()), "of {} lines", printed.lines().count());
+    }
+    assert_eq!(lines.next(), None, "lines {from} to {to} are all");
 }

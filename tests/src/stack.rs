@@ -21,7 +21,7 @@ use crate::processes;
 use crate::wait::wait_for;
 
 /// The longest that a part may take to come up.
-pub const START: Duration = Duration::from_secs(60);
+pub const START: Duration = Duration::from_mins(1);
 /// The longest that a small job may take.
 pub const JOB: Duration = Duration::from_secs(90);
 

@@ -33,11 +33,10 @@ pub async fn run(owner: &Secret) -> Result<(), MigrateError> {
 
 /// Tables of such a role would make every later check of tenancy worthless.
 async fn refuse_privileged(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    let (role, privileged): (String, bool) = sqlx::query_as(
-        "select rolname::text, rolsuper or rolbypassrls from pg_roles where rolname = current_user",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(MigrateError::Connect)?;
+    let (role, privileged): (String, bool) =
+        sqlx::query_as("select rolname::text, rolsuper or rolbypassrls from pg_roles where rolname = current_user")
+            .fetch_one(connection)
+            .await
+            .map_err(MigrateError::Connect)?;
     if privileged { Err(MigrateError::Privileged(role)) } else { Ok(()) }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::object::object;
 use crate::{Attempt, Cause, JobId, JobSpec, OrgId, ProjectId, State};
 
 /// `POST /v1/jobs`. With an `Idempotency-Key` header the same request may be sent again safely for 24 h.
@@ -10,6 +11,7 @@ use crate::{Attempt, Cause, JobId, JobSpec, OrgId, ProjectId, State};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SubmitJob {
+    #[serde(deserialize_with = "object")]
     pub spec: JobSpec,
     /// Where it belongs; absent: the key's project, or the organization's default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod job;
 pub mod limits;
 pub mod log;
+pub mod object;
 pub mod problem;
 pub mod repo_url;
 pub mod runner;

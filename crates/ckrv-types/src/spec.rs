@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::object::object;
 use crate::problem::FieldError;
 use crate::repo_url::{RepoPolicy, RepoUrl};
 
@@ -51,9 +52,9 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(max_items = 32))]
     pub artifacts: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub retries: Retries,
     /// Hard cap on the model's cost, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -52,7 +52,6 @@ async fn a_server_that_dies_while_it_clears_up_goes_on_where_it_was() {
 async fn visit(passings: &[Passing]) {
     let mut scene = Scene { stack: Stack::start().await, repo: Repo::new(), accepted: Vec::new() };
     for (point, passing) in VISITS.iter().filter(|(_, passing)| passings.contains(passing)) {
-        println!("{point}");
         match passing {
             Passing::Job => scene.job(point).await,
             Passing::Cancel => scene.cancel(point).await,

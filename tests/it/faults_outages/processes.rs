@@ -13,7 +13,8 @@ fn with_a_daemon(gate: &Gate, then: &str) -> String {
 #[tokio::test]
 async fn a_server_that_is_killed_while_a_job_runs_costs_its_follower_no_line_and_repeats_none() {
     let (mut stack, repo, gate) = (Stack::start().await, Repo::new(), Gate::new());
-    let script = [count(1, 150, "0.02"), gate.stop("half"), count(151, 300, "0.02"), "touch made".to_owned()].join("; ");
+    let script =
+        [count(1, 150, "0.02"), gate.stop("half"), count(151, 300, "0.02"), "touch made".to_owned()].join("; ");
     let job = stack.submit(&repo.url(), &[], &script).await;
     let follower = stack.follow(job);
     follower.until("line 10").await;
@@ -26,7 +27,7 @@ async fn a_server_that_is_killed_while_a_job_runs_costs_its_follower_no_line_and
     stack.kill_server().await;
     stack.start_server().await;
     let said = follower.ended().await.exits(0);
-    assert_eq!(said.out, counted(1, 300));
+    assert_counted(&said.out, 1, 300);
     assert!(!said.err.contains("error"), "{said}");
     succeeded_at_once(&stack.status(job).await);
     stack.holds(&[job]).await;

@@ -18,7 +18,7 @@ async fn a_follower_whose_connection_is_cut_in_the_middle_of_lines_prints_each_l
     wait_for("some connections are cut while the job runs", JOB, async || (cutter.cuts() >= 5).then_some(())).await;
     gate.open("half");
     let said = follower.ended().await.exits(0);
-    assert_eq!(said.out, counted(1, LINES));
+    assert_counted(&said.out, 1, LINES);
     assert!(!said.err.contains("error"), "{said}");
     assert!(cutter.cuts() >= 20, "only {} connections were cut", cutter.cuts());
     stack.holds(&[job]).await;
@@ -30,10 +30,12 @@ async fn a_follower_whose_connection_is_cut_in_the_middle_of_lines_prints_each_l
 async fn an_agent_that_fills_the_spool_waits_and_loses_no_line_and_is_not_taken_for_stalled() {
     const LINES: u32 = 20_000;
     let runner = vec![("CKRV_SPOOL_BYTES", "1".to_owned())];
-    let (mut stack, repo, gate) = (Stack::with(Options { runner, ..Options::default() }).await, Repo::new(), Gate::new());
+    let (mut stack, repo, gate) =
+        (Stack::with(Options { runner, ..Options::default() }).await, Repo::new(), Gate::new());
     // 2 MB, and 3.6 MB in the spool: twice what the smallest one has room for, and more than pipes and sockets hold besides.
     let padding = "-".repeat(95);
-    let hundred = format!("seq -f 'line %.0f {padding}' $((i+1)) $((i+100)); i=$((i+100)); {}", gate.note("printed", "$i"));
+    let hundred =
+        format!("seq -f 'line %.0f {padding}' $((i+1)) $((i+100)); i=$((i+100)); {}", gate.note("printed", "$i"));
     let print = format!("i=0; while [ $i -lt {LINES} ]; do {hundred}; done");
     let script = format!("{}; {print}; {}", gate.stop("run"), gate.note("last", "word"));
     let idle = Duration::from_secs(3);

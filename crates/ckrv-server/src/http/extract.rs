@@ -5,6 +5,7 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use ckrv_types::object::Object;
 use ckrv_types::problem::FieldError;
 use ckrv_types::{Problem, ProblemCode};
 use serde::de::DeserializeOwned;
@@ -79,9 +80,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 pub fn parse_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
     require_media_type(headers, "application/json")?;
     let mut parser = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| json_problem(&error))?;
+    let read = serde_path_to_error::deserialize::<_, Object<T>>(&mut parser).map_err(|error| json_problem(&error))?;
     parser.end().map_err(|error| bad_json(&error))?;
-    Ok(value)
+    Ok(read.0)
 }
 
 /// 415 unless the body is of this media type; parameters such as `charset` do not matter.

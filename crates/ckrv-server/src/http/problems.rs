@@ -1,7 +1,7 @@
 //! The problems that routes document, as reusable OpenAPI responses.
 //!
 //! A handler names the groups that fit it, such as `responses((status = 200, body = Job), Authenticated, NotFound)`.
-//! What any route may answer ([`EVERYWHERE`]) is added to all of them by `openapi`.
+//! What any route may answer is added to all of them by `openapi`.
 
 use std::collections::BTreeMap;
 

@@ -47,13 +47,18 @@ pub async fn prepare(attempt: &Attempt) -> Result<(Repository, Ready), Outcome> 
         .map_err(|error| failed(Cause::SecretMissing, format!("the runner's secrets cannot be used: {error}")))?;
     secrets.check(&spec.secrets).map_err(|error| failed(Cause::SecretMissing, error.to_string()))?;
     let agent = find_agent(attempt)?;
+    // A key that is not there is told before anything is cloned.
+    let model = Model::start(attempt, &agent, secrets).await?;
     let request = clone_request(attempt, secrets)?;
     let launch = LaunchLocal { exe: attempt.exe.clone(), folder: attempt.folder.shim() };
     let (repository, session) = tokio::join!(clone(attempt, request), Session::launch_local(&launch));
     let session = session.map_err(|error| failed(Cause::WorkerLost, human::chain(&error)))?;
     crash_point("worker.after-clone");
-    match equip(attempt, &agent, secrets, repository).await {
-        Ok((repository, order, model)) => Ok((repository, Ready { session, order, output: agent.output, model })),
+    match repository {
+        Ok(repository) => {
+            let order = order(attempt, &agent, &repository.checkout, model.as_ref());
+            Ok((repository, Ready { session, order, output: agent.output, model }))
+        }
         Err(outcome) => {
             session.finish().await;
             Err(outcome)
@@ -62,19 +67,12 @@ pub async fn prepare(attempt: &Attempt) -> Result<(Repository, Ready), Outcome> 
 }
 
 /// What the agent is to be run with, once its repository is here.
-async fn equip(
-    attempt: &Attempt,
-    agent: &Agent,
-    secrets: &Secrets,
-    repository: Result<Repository, Outcome>,
-) -> Result<(Repository, RunAgent, Option<Model>), Outcome> {
-    let repository = repository?;
+fn order(attempt: &Attempt, agent: &Agent, checkout: &Checkout, model: Option<&Model>) -> RunAgent {
     let spec = &attempt.started.spec;
-    let model = Model::start(attempt, agent, secrets).await?;
     let mut env = environment(&attempt.config.settings, &attempt.folder, agent, spec, attempt.started.attempt);
-    env.extend(model.iter().flat_map(Model::env));
-    let Checkout { work_tree, base, .. } = repository.checkout.clone();
-    let order = RunAgent {
+    env.extend(model.into_iter().flat_map(Model::env));
+    let Checkout { work_tree, base, .. } = checkout.clone();
+    RunAgent {
         argv: agent.argv(spec),
         stdin: agent.stdin(spec),
         env,
@@ -87,8 +85,7 @@ async fn equip(
             max_bytes: BUNDLE_BYTES,
             limit: BUNDLE_LIMIT,
         }),
-    };
-    Ok((repository, order, model))
+    }
 }
 
 fn find_agent(attempt: &Attempt) -> Result<Agent, Outcome> {

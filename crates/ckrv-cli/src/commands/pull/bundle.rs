@@ -28,7 +28,9 @@ pub async fn import(file: &Path, job: &Job, checkout: &Checkout, force: bool) ->
         return Err(hostile("it holds another commit than the server says"));
     }
     let quarantine = Quarantine::beside(checkout).await?;
-    quarantine.take(file, &reference, &header, job).await?;
+    quarantine.take(file, &reference, &header, job).await.map_err(|failure| {
+        failure.hint(format!("`ckrv pull --output DIR {}` writes the work as a patch, to be looked at", job.id))
+    })?;
     let updated = take_over(&quarantine, checkout, &name, &header.head, force).await?;
     describe(name, &header, job, checkout, updated).await
 }
