@@ -1,5 +1,5 @@
 # An index of what can be done here; the work is in cargo and in scripts/.
-.PHONY: help build demo test check bench contracts judges
+.PHONY: help build demo test check bench contracts judges soak
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,3 +24,6 @@ contracts: ## print contracts/ anew
 
 judges: ## unmodified third-party clients against the running server
 	scripts/judges
+
+soak: ## the tests that take minutes: outages at their full length
+	scripts/soak

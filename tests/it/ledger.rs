@@ -36,13 +36,14 @@ async fn fifty_jobs_lose_nothing_and_repeat_nothing_while_the_server_is_killed_a
     let mut random = Random::new(SEED);
     let (mut stack, repo) = (Stack::with(Options { slots: 6, ..Options::default() }).await, Repo::new());
     let client = stack.patient_client(PATIENCE);
+    let raw = RawLogs::of(&stack);
     let mut clients = JoinSet::new();
     let mut killed_with = Vec::new();
     for kill in 0..KILLS {
         // Spread over the kills, so that each meets jobs in all their states.
         for number in kill * JOBS / KILLS..(kill + 1) * JOBS / KILLS {
             let delay = Duration::from_millis(random.between(0, 1500));
-            clients.spawn(user(client.clone(), spec(&repo, number), delay, RawLogs::of(&stack)));
+            clients.spawn(user(client.clone(), spec(&repo, number), delay, raw.clone()));
         }
         tokio::time::sleep(Duration::from_millis(random.between(100, 2000))).await;
         stack.kill_server().await;
@@ -68,7 +69,7 @@ async fn fifty_jobs_lose_nothing_and_repeat_nothing_while_the_server_is_killed_a
 
     archived(&stack).await;
     for entry in ledger {
-        check_log(&entry, &RawLogs::of(&stack).read(entry.job).await);
+        check_log(&entry, &raw.read(entry.job).await);
     }
 }
 
@@ -98,18 +99,20 @@ async fn user(client: Client, spec: JobSpec, delay: Duration, raw: RawLogs) -> E
 }
 
 /// Reads whole logs as the bytes of their NDJSON.
+#[derive(Clone)]
 struct RawLogs {
+    http: reqwest::Client,
     server: String,
     token: Secret,
 }
 
 impl RawLogs {
     fn of(stack: &Stack) -> Self {
-        Self { server: stack.server_url(), token: stack.keys.api_key.clone() }
+        Self { http: reqwest::Client::new(), server: stack.server_url(), token: stack.keys.api_key.clone() }
     }
 
     async fn read(&self, job: JobId) -> Vec<u8> {
-        let get = reqwest::Client::new().get(format!("{}/v1/jobs/{job}/logs", self.server));
+        let get = self.http.get(format!("{}/v1/jobs/{job}/logs", self.server));
         let get = get.bearer_auth(self.token.expose()).header("accept", "application/x-ndjson");
         wait_for("the log can be read", JOB, async || {
             let answer = get.try_clone().expect("it has no body").send().await.ok()?;

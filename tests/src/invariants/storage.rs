@@ -10,9 +10,10 @@ use sqlx::{FromRow, PgConnection};
 use super::{Rule, Violation};
 
 pub async fn violations(sql: &mut PgConnection, s3: &S3) -> Vec<Violation> {
+    let store = Store { s3, http: reqwest::Client::new() };
     let mut found = frames(sql).await;
-    found.extend(archives(sql, s3).await);
-    found.extend(artifacts(sql, s3).await);
+    found.extend(archives(sql, &store).await);
+    found.extend(artifacts(sql, &store).await);
     found
 }
 
@@ -49,7 +50,7 @@ struct Archived {
     chunks: i64,
 }
 
-async fn archives(sql: &mut PgConnection, s3: &S3) -> Vec<Violation> {
+async fn archives(sql: &mut PgConnection, store: &Store<'_>) -> Vec<Violation> {
     let archived: Vec<Archived> = sqlx::query_as(
         "select h.job_id, h.attempt, coalesce(h.gap_first, h.next_seq) - 1 as kept,
              h.archive ->> 'key' as key, (h.archive ->> 'size')::bigint as size, h.archive ->> 'sha256' as sha256,
@@ -72,7 +73,7 @@ async fn archives(sql: &mut PgConnection, s3: &S3) -> Vec<Violation> {
             }
             continue;
         };
-        match object(s3, key, size, sha256).await {
+        match store.object(key, size, sha256).await {
             Ok(bytes) => differs(&bytes, 1, log.kept.unsigned_abs()).iter().for_each(|what| broken(what)),
             Err(what) => broken(&what),
         }
@@ -90,7 +91,7 @@ struct Stored {
     object_key: Option<String>,
 }
 
-async fn artifacts(sql: &mut PgConnection, s3: &S3) -> Vec<Violation> {
+async fn artifacts(sql: &mut PgConnection, store: &Store<'_>) -> Vec<Violation> {
     let stored: Vec<Stored> =
         sqlx::query_as("select job_id, attempt, name, size, sha256, object_key from artifacts where status = 'stored'")
             .fetch_all(sql)
@@ -99,7 +100,7 @@ async fn artifacts(sql: &mut PgConnection, s3: &S3) -> Vec<Violation> {
     let mut found = Vec::new();
     for artifact in stored {
         let difference = match (&artifact.object_key, &artifact.sha256) {
-            (Some(key), Some(sha256)) => object(s3, key, artifact.size, sha256).await.err(),
+            (Some(key), Some(sha256)) => store.object(key, artifact.size, sha256).await.err(),
             _ => Some("nothing says where it is".to_owned()),
         };
         if let Some(what) = difference {
@@ -110,20 +111,28 @@ async fn artifacts(sql: &mut PgConnection, s3: &S3) -> Vec<Violation> {
     found
 }
 
-/// The object's bytes, if they are those.
-async fn object(s3: &S3, key: &str, size: i64, sha256: &str) -> Result<Vec<u8>, String> {
-    let place = s3.presign_get(key, "attachment").await.map_err(|error| error.to_string())?;
-    let place = place.expect("the store has a public address");
-    let answer = reqwest::get(place.url).await.map_err(|error| error.to_string())?;
-    if !answer.status().is_success() {
-        return Err(format!("the object store answers {} for `{key}`", answer.status()));
+/// The object store, read as a user does.
+struct Store<'a> {
+    s3: &'a S3,
+    http: reqwest::Client,
+}
+
+impl Store<'_> {
+    /// The object's bytes, if they are those.
+    async fn object(&self, key: &str, size: i64, sha256: &str) -> Result<Vec<u8>, String> {
+        let place = self.s3.presign_get(key, "attachment").await.map_err(|error| error.to_string())?;
+        let place = place.expect("the store has a public address");
+        let answer = self.http.get(place.url).send().await.map_err(|error| error.to_string())?;
+        if !answer.status().is_success() {
+            return Err(format!("the object store answers {} for `{key}`", answer.status()));
+        }
+        let bytes = answer.bytes().await.map_err(|error| error.to_string())?;
+        let found = (i64::try_from(bytes.len()).expect("objects are small"), hex::encode(Sha256::digest(&bytes)));
+        if found == (size, sha256.to_owned()) {
+            return Ok(bytes.into());
+        }
+        Err(format!("`{key}` has {} bytes with hash {}, {size} with {sha256} must be there", found.0, found.1))
     }
-    let bytes = answer.bytes().await.map_err(|error| error.to_string())?;
-    let found = (i64::try_from(bytes.len()).expect("objects are small"), hex::encode(Sha256::digest(&bytes)));
-    if found == (size, sha256.to_owned()) {
-        return Ok(bytes.into());
-    }
-    Err(format!("`{key}` has {} bytes with hash {}, {size} with {sha256} must be there", found.0, found.1))
 }
 
 /// How zstd frames of NDJSON lines differ from lines `first..first + count`.
