@@ -76,7 +76,7 @@ causes! {
     AgentDisk = "agent:disk", Failed, false, "the agent filled its disk quota; pick a class with more, or have it write less";
     CancelledByUser = "cancelled:user", Cancelled, false, "`ckrv retry` runs it again";
     /// The runner's side took the job away (its resource was deleted by an admin).
-    CancelledByRunner = "cancelled:runner", Cancelled, false, "an administrator of the runner removed it; `ckrv retry` runs it again";
+    CancelledByRunner = "cancelled:runner", Cancelled, false, "whoever runs the runner stopped it; `ckrv retry` runs it again";
 }
 
 /// A text that names no cause.

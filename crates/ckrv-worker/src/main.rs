@@ -72,8 +72,7 @@ async fn supervise(config: SuperviseConfig) -> anyhow::Result<()> {
         let control = control.clone();
         let told = told_to_end()?;
         async move {
-            told.await;
-            control.stop(Stop::Told);
+            control.stop(if told.await == SignalKind::interrupt() { Stop::Abandoned } else { Stop::Told });
         }
     });
     let finished = supervise::run(config, control).await?;
@@ -101,14 +100,14 @@ async fn run_local(config: LocalConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends at the first SIGTERM or SIGINT.
-fn told_to_end() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+/// Ends at the first SIGTERM or SIGINT, and says which.
+fn told_to_end() -> std::io::Result<impl Future<Output = SignalKind> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
+            _ = terminate.recv() => SignalKind::terminate(),
+            _ = interrupt.recv() => SignalKind::interrupt(),
         }
     })
 }

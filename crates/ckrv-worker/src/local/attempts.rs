@@ -54,6 +54,8 @@ enum Order {
     Expire(Duration),
     /// It is asked to end (SIGTERM), and killed after this.
     Stop(Duration),
+    /// The same, because whoever runs this runner ends its jobs with it (SIGINT): none of them is tried again by itself.
+    Abandon(Duration),
 }
 
 impl Attempts {
@@ -146,7 +148,7 @@ impl Attempts {
 
     /// Stops all, and ends when nothing is left of any.
     pub async fn stop_all(&self, grace: Duration) {
-        self.order(&self.held(), Order::Stop(grace));
+        self.order(&self.held(), Order::Abandon(grace));
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -240,6 +242,10 @@ async fn until_ended(mut supervisor: Supervisor, mut orders: watch::Receiver<Ord
                     Order::Expire(grace) => grace,
                     Order::Stop(grace) => {
                         supervisor.signal(Signal::SIGTERM);
+                        grace
+                    }
+                    Order::Abandon(grace) => {
+                        supervisor.signal(Signal::SIGINT);
                         grace
                     }
                 };

@@ -166,7 +166,7 @@ impl Supervision<'_> {
         self.told = Some(reason);
         let why = match reason {
             Stop::Cancel => "cancelled",
-            Stop::Told => "the runner is ending",
+            Stop::Told | Stop::Abandoned => "the runner is ending",
             Stop::RunLimit => "the run limit is over",
             Stop::IdleLimit => "the idle limit is over",
             Stop::Budget => "the model budget is used up",

@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 pub enum Stop {
     /// The user cancelled the job.
     Cancel,
-    /// This process was told to end (SIGTERM).
+    /// This process was told to end (SIGTERM): its place is needed, the job may be tried elsewhere.
     Told,
+    /// Whoever runs the runner ends it, and its jobs with it (SIGINT).
+    Abandoned,
     RunLimit,
     IdleLimit,
     /// The model's cost has reached the job's budget.

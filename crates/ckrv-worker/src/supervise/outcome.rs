@@ -62,6 +62,10 @@ pub fn of_stop(stop: Stop, limits: &Limits, quota: u64) -> Outcome {
             Cause::Evicted,
             "the runner told the worker to end before the agent was done; what it had done by then was kept",
         ),
+        Stop::Abandoned => failed(
+            Cause::CancelledByRunner,
+            "the runner was stopped together with its jobs; what the agent had done by then was kept",
+        ),
         Stop::RunLimit => {
             failed(Cause::RunLimit, format!("the agent was still at work after the run limit of {}", limit(limits.run)))
         }
@@ -123,6 +127,7 @@ mod tests {
         for (stop, cause) in [
             (Stop::Cancel, Cause::CancelledByUser),
             (Stop::Told, Cause::Evicted),
+            (Stop::Abandoned, Cause::CancelledByRunner),
             (Stop::RunLimit, Cause::RunLimit),
             (Stop::IdleLimit, Cause::AgentStalled),
             (Stop::Budget, Cause::Budget),
