@@ -4,6 +4,7 @@
 //! headers and time (`guard`); the limit per address (`rate::address`); the route with its extractors, among them the
 //! credential's, which charges the limit per key. Health is asked for by machines and is not limited.
 
+mod drain;
 pub mod extract;
 mod guard;
 pub mod health;
@@ -46,6 +47,7 @@ pub fn router(state: &AppState) -> Router {
     let (router, _) = limited.split_for_parts();
     router
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .layer(from_fn(drain::hear_out))
         .layer(from_fn(guard::limit_time))
         .layer(from_fn(guard::limit_headers))
         .layer(CatchPanicLayer::custom(guard::panicked))
