@@ -46,6 +46,15 @@ struct Table {
     ended: BTreeSet<AttemptId>,
 }
 
+/// Pauses between attempts to remove a work folder.
+const CLEAR_AGAIN: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
+
 /// What is to become of a supervisor. Never less than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
@@ -198,16 +207,23 @@ impl Attempts {
             self.report(lost(attempt, &told(ending)));
         }
         crash_point("runner.before-cleanup");
-        let removed = tokio::task::spawn_blocking({
+        self.clear(attempt, session, folder).await;
+    }
+
+    /// Removes the folder. What was writing into it when it was ended may have been seen too late: then both again.
+    async fn clear(&self, attempt: AttemptId, session: Option<u32>, folder: &WorkFolder) {
+        for pause in CLEAR_AGAIN {
             let folder = folder.clone();
-            move || folder.remove()
-        });
-        // The next start of the runner tries again.
-        match removed.await {
-            Ok(Ok(())) => (),
-            Ok(Err(error)) => tracing::error!(%attempt, %error, "its folder could not be removed"),
-            Err(error) => tracing::error!(%attempt, %error, "its folder was not removed"),
+            match tokio::task::spawn_blocking(move || folder.remove()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::warn!(%attempt, %error, "its folder could not be removed yet"),
+                Err(error) => tracing::warn!(%attempt, %error, "its folder was not removed"),
+            }
+            tokio::time::sleep(pause).await;
+            processes::end(attempt, session, KILL_LIMIT).await;
         }
+        // The next start of the runner tries again.
+        tracing::error!(%attempt, "its folder stays");
     }
 
     fn report(&self, observation: Observation) {
