@@ -111,7 +111,12 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// The OpenAPI document as YAML.
 pub fn api_yaml() -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(&super::document())
+    serde_saphyr::to_string(&super::document()).map(|yaml| registered_formats(&yaml))
+}
+
+/// utoipa spells its unsigned formats `u-int64`; the OpenAPI format registry knows `uint64`.
+fn registered_formats(yaml: &str) -> String {
+    yaml.replace("format: u-int", "format: uint")
 }
 
 /// The schemas of the streams' events as YAML.
@@ -140,7 +145,7 @@ pub fn events_yaml() -> Result<String, serde_saphyr::ser::Error> {
         "$defs": definitions,
     });
     point_to_definitions(&mut document);
-    serde_saphyr::to_string(&document)
+    serde_saphyr::to_string(&document).map(|yaml| registered_formats(&yaml))
 }
 
 fn define<T: ToSchema + PartialSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {

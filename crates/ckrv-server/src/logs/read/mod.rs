@@ -38,7 +38,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// `Last-Event-ID` or `after`, resumes exactly behind it.
 #[utoipa::path(get, path = "/v1/jobs/{id}/logs", tag = "logs", operation_id = "streamLogs",
     params(("id" = JobId, Path, description = "The job."), ReadQuery,
-        ("Last-Event-ID" = Option<String>, Header, pattern = r"^[0-9]{1,9}\.[0-9]{1,18}$", description = "Resume behind this event; goes before `after`, `tail` and `since`.")),
+        ("Last-Event-ID" = Option<String>, Header, pattern = r"^([0-9]{1,9}\.[0-9]{1,18})?$", description = "Resume behind this event (empty: as if it were not there); goes before `after`, `tail` and `since`.")),
     responses(
         (status = 200, description = "The log, or its rest.", content(
             ("text/event-stream", item_schema = SseEvent),
