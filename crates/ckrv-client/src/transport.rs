@@ -1,7 +1,7 @@
 //! Requests on the wire: address, credential, retries, and problems read from the answer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,9 @@ pub(crate) struct Transport {
 
 struct Shared {
     http: reqwest::Client,
+    /// For the object store where `http` cannot speak TLS; made when it is needed.
+    store: OnceLock<reqwest::Client>,
+    user_agent: String,
     base: Url,
     /// `base` without a slash at its end, for messages.
     server: String,
@@ -40,16 +43,18 @@ impl fmt::Debug for Transport {
 impl Transport {
     pub(crate) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         config::check_server(&config.server, config.allow_plain_http)?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(config.user_agent)
-            .redirect(redirect::Policy::none())
-            .connect_timeout(config.timeouts.connect)
-            .tcp_nodelay(true);
+        let mut builder = builder(&config.user_agent, config.timeouts);
         if config::is_loopback(&config.server) {
             builder = builder.no_proxy();
+            if config.server.scheme() == "http" {
+                // Reading the system's certificates takes longer than all else before the first request.
+                builder = builder.tls_certs_only([]);
+            }
         }
         let shared = Shared {
             http: builder.build().map_err(ConfigError::Tls)?,
+            store: OnceLock::new(),
+            user_agent: config.user_agent,
             server: config.server.as_str().trim_end_matches('/').to_owned(),
             base: config.server,
             timeouts: config.timeouts,
@@ -162,7 +167,20 @@ impl Transport {
             return Err(refused());
         }
         let store = target.origin().ascii_serialization();
-        no_redirect(&store, self.begin(&store, self.shared.http.get(target)).await?)
+        let request = self.store_client(&target).map_err(|source| unreachable(&store, source))?.get(target);
+        no_redirect(&store, self.begin(&store, request).await?)
+    }
+
+    fn store_client(&self, target: &Url) -> Result<&reqwest::Client, reqwest::Error> {
+        let Shared { http, base, store, user_agent, timeouts, .. } = &*self.shared;
+        if base.scheme() == "https" || target.scheme() == "http" {
+            return Ok(http);
+        }
+        if let Some(store) = store.get() {
+            return Ok(store);
+        }
+        let made = builder(user_agent, *timeouts).build()?;
+        Ok(store.get_or_init(|| made))
     }
 
     async fn begin(&self, server: &str, request: RequestBuilder) -> Result<Response, ClientError> {
@@ -170,6 +188,14 @@ impl Transport {
         let silent = || ClientError::Interrupted { server: server.into(), what: format!("no answer in {limit:?}") };
         tokio::time::timeout(limit, exchange(server, request)).await.map_err(|_| silent())?
     }
+}
+
+fn builder(user_agent: &str, timeouts: Timeouts) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(user_agent)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(timeouts.connect)
+        .tcp_nodelay(true)
 }
 
 /// Sends, and reads a refusal. Redirects are for the caller to refuse or follow.
