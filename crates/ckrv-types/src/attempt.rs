@@ -120,6 +120,30 @@ pub struct Attempt {
     pub usage: Option<Usage>,
 }
 
+impl Attempt {
+    /// One that waits for its runner.
+    pub const fn queued(number: u32, queued_at: OffsetDateTime) -> Self {
+        Self {
+            number,
+            state: State::Queued,
+            cause: None,
+            message: None,
+            exit_code: None,
+            runner: None,
+            node: None,
+            queued_at,
+            not_before: None,
+            assigned_at: None,
+            starting_at: None,
+            running_at: None,
+            finishing_at: None,
+            finished_at: None,
+            log: None,
+            usage: None,
+        }
+    }
+}
+
 /// A log whose end is fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -127,3 +127,13 @@ async fn without_a_key_each_request_makes_a_job_and_a_bad_key_is_refused() {
         (send().await.unwrap().json().await.unwrap(), send().await.unwrap().json().await.unwrap());
     assert_ne!(first["id"], second["id"]);
 }
+
+#[tokio::test]
+async fn a_submission_answers_the_job_as_a_look_at_it_shows_it() {
+    let on = Installation::new(Loops::Off).await;
+    for project in [None, Some(on.keys().project)] {
+        let job = on.client().submit(&SubmitJob { spec: spec(), project }).await.unwrap();
+        assert_eq!(job.project, on.keys().project);
+        assert_eq!(on.client().job(job.id).await.unwrap(), job);
+    }
+}

@@ -1,7 +1,7 @@
 //! Jobs: their rows, and the lock that serializes their changes.
 
 use ckrv_types::job::JobResult;
-use ckrv_types::{Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, State};
+use ckrv_types::{Attempt, Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, State};
 use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
@@ -154,9 +154,10 @@ pub struct NewJob<'a> {
     pub retry_of: Option<JobId>,
 }
 
-/// Accepts a job with its first attempt. A foreign-key violation says that there is no such project.
-pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<(), sqlx::Error> {
-    sqlx::query("select submit_job($1, $2, $3, $4, $5, $6, $7)")
+/// Accepts a job with its first attempt, and shows it. A foreign-key violation says that there is no such project.
+pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx::Error> {
+    let query = sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7)");
+    let (project, created_at): (Uuid, OffsetDateTime) = query
         .bind(job.id.uuid())
         .bind(job.org.uuid())
         .bind(job.project.map(ProjectId::uuid))
@@ -164,9 +165,24 @@ pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<(), sqlx:
         .bind(Json(job.spec))
         .bind(job.repo)
         .bind(job.retry_of.map(JobId::uuid))
-        .execute(tx)
+        .fetch_one(tx)
         .await?;
-    Ok(())
+    Ok(Job {
+        id: job.id,
+        org: job.org,
+        project: ProjectId::from_uuid(project),
+        spec: job.spec.clone(),
+        state: State::Queued,
+        cause: None,
+        message: None,
+        attempt: 1,
+        attempts: vec![Attempt::queued(1, created_at)],
+        retry_of: job.retry_of,
+        created_at,
+        cancel_requested_at: None,
+        finished_at: None,
+        result: None,
+    })
 }
 
 /// Records that somebody asked to cancel, with its event; the first request counts.
