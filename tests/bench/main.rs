@@ -9,6 +9,7 @@
 mod command;
 mod emit;
 mod floor;
+mod silence;
 mod states;
 mod statistics;
 mod streams;
@@ -21,6 +22,7 @@ type Row = (&'static str, fn(&tokio::runtime::Runtime));
 const ROWS: &[Row] = &[
     ("command", |runtime| runtime.block_on(command::measure())),
     ("states", |runtime| runtime.block_on(states::measure())),
+    ("silence", |runtime| runtime.block_on(silence::measure())),
     ("submissions", |runtime| runtime.block_on(submissions::measure())),
     ("throughput", |runtime| runtime.block_on(streams::throughput())),
     ("latency", |runtime| runtime.block_on(streams::latency())),
