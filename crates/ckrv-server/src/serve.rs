@@ -1,9 +1,10 @@
 //! The running server: checks what must hold, starts the loops, serves, and ends in order.
 //!
 //! At a stop: no new connection; streams and long polls end, so that their readers go elsewhere; running requests get
-//! `drain_seconds`; then the loops return.
+//! `drain_seconds`; then the loops return. Measurements, and the answer that the server is not ready, are there until the end.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 const DATABASE_PAUSE: Duration = Duration::from_millis(250);
 /// Longest end of a loop once it was told to.
 const LOOPS_END: Duration = Duration::from_secs(5);
+const METRICS_END: Duration = Duration::from_secs(1);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +33,15 @@ pub enum ServeError {
     Refused(#[from] Refusal),
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
+    #[error("cannot listen on {0} for metrics")]
+    MetricsListener(SocketAddr, #[source] std::io::Error),
 }
 
 /// Serves on `listener` until `stop` is cancelled.
 pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     let drain = Duration::from_secs(config.drain_seconds);
+    let metrics_listener = metrics_listener(&config).await?;
     let state = AppState::new(config, stop.clone())?;
     if stop.run_until_cancelled(self_check(&state)).await.transpose()?.is_none() {
         return Ok(());
@@ -45,14 +50,29 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
     background::spawn(&state, &loops, &stop);
     loops.spawn(sweeper::way_in::run(state.clone(), address, stop.clone()));
     loops.spawn(metrics::sample::run(state.clone(), stop.clone()));
+    loops.spawn(http::health::watch(state.clone(), stop.clone()));
     loops.close();
+    let (measured, over) = (TaskTracker::new(), CancellationToken::new());
+    if let Some(listener) = metrics_listener {
+        measured.spawn(http::server::run(listener, http::metrics_router(&state), over.clone(), METRICS_END));
+    }
+    measured.close();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ckrv-server listens");
     http::server::run(listener, http::router(&state), stop, drain).await;
     if tokio::time::timeout(LOOPS_END, loops.wait()).await.is_err() {
         tracing::warn!("a loop did not end in time");
     }
+    over.cancel();
+    measured.wait().await;
     tracing::info!("ckrv-server has stopped");
     Ok(())
+}
+
+async fn metrics_listener(config: &Config) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|error| ServeError::MetricsListener(address, error))?;
+    tracing::info!(address = %listener.local_addr().map_err(ServeError::Listener)?, "metrics are served");
+    Ok(Some(listener))
 }
 
 /// Waits for a database that is only just starting; anything else that is wrong is final.

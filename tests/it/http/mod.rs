@@ -1,6 +1,7 @@
 //! What surrounds every route.
 
 mod limits;
+mod metrics;
 mod problems;
 mod ready;
 

@@ -1,5 +1,8 @@
+//! What a server says of itself on its main listener.
+
 use std::time::Duration;
 
+use ckrv_tests::replica::Loops;
 use ckrv_tests::wait::wait_for;
 use ckrv_types::Problem;
 use reqwest::StatusCode;
@@ -21,21 +24,32 @@ async fn wait_until_missing(plain: &Plain, expected: &[&str]) {
     wait_for(&format!("readiness misses {expected:?}"), Duration::from_secs(20), same).await;
 }
 
+async fn execute(plain: &Plain, statement: &'static str) {
+    sqlx::query(statement).execute(&mut plain.installation.sql().await).await.unwrap();
+}
+
 #[tokio::test]
 async fn readiness_says_what_is_missing_and_liveness_does_not_care() {
     let plain = Plain::with(&[]).await;
     wait_until_missing(&plain, &[]).await;
-    plain.installation.s3().set_refusing(true);
-    wait_until_missing(&plain, &["storage"]).await;
-    plain.installation.s3().set_refusing(false);
-
-    let mut sql = plain.installation.sql().await;
-    sqlx::query("alter table _sqlx_migrations rename to elsewhere").execute(&mut sql).await.unwrap();
+    execute(&plain, "alter table _sqlx_migrations rename to elsewhere").await;
     wait_until_missing(&plain, &["schema"]).await;
-    sqlx::query("alter table elsewhere rename to _sqlx_migrations").execute(&mut sql).await.unwrap();
+    assert_eq!(plain.http.get(plain.url("/healthz")).send().await.unwrap().status(), StatusCode::OK);
+    execute(&plain, "alter table elsewhere rename to _sqlx_migrations").await;
     wait_until_missing(&plain, &[]).await;
     let health = plain.http.get(plain.url("/v1/health")).send().await.unwrap();
     assert_eq!(health.json::<serde_json::Value>().await.unwrap()["status"], "ok");
+}
+
+#[tokio::test]
+async fn a_server_whose_pools_are_mixed_up_is_not_ready() {
+    let plain = Plain::with(&[]).await;
+    let app = plain.installation.urls().app.expose();
+    let mixed = plain.installation.another_replica_with(Loops::Off, &["--system-database-url", app]).await;
+    let answer = plain.http.get(mixed.url().join("/readyz").unwrap()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let text = answer.text().await.unwrap();
+    assert!(text.contains(r#""field":"roles""#) && !text.contains("ckrv_"), "{text}");
 }
 
 #[tokio::test]
@@ -48,17 +62,4 @@ async fn without_a_database_it_is_alive_and_not_ready() {
     let answer = plain.http.get(plain.url("/v1/whoami")).bearer_auth(plain.key()).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after"));
-}
-
-#[tokio::test]
-async fn measurements_have_few_labels_and_no_ids() {
-    let plain = Plain::with(&[]).await;
-    let job = ckrv_types::JobId::new();
-    let _ = plain.http.get(plain.url(&format!("/v1/jobs/{job}"))).bearer_auth(plain.key()).send().await.unwrap();
-    let _ = plain.http.get(plain.url("/scan/me?x=1")).send().await.unwrap();
-    let text = plain.http.get(plain.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(text.contains(r#"ckrv_http_requests_total{route="/v1/jobs/{id}",method="GET",status="4xx"} 1"#), "{text}");
-    assert!(text.contains(r#"route="none""#) && !text.contains("scan"), "{text}");
-    assert!(!text.contains(&job.to_string()));
-    assert!(text.contains(r#"ckrv_database_connections{pool="app""#), "{text}");
 }

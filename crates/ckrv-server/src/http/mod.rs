@@ -2,12 +2,14 @@
 //!
 //! From the outside in: request id, log line, measurement and headers (`request`); the net under panics, the limits on
 //! headers and time (`guard`); the limit per address (`rate::address`); the route with its extractors, among them the
-//! credential's, which charges the limit per key. Health is asked for by machines and is not limited.
+//! credential's, which charges the limit per key. Health is asked for by machines and is not limited; measurements have a
+//! listener of their own.
 
 mod drain;
 pub mod extract;
 mod guard;
 pub mod health;
+mod metrics;
 pub mod openapi;
 pub mod problems;
 pub mod rate;
@@ -44,7 +46,15 @@ pub fn document() -> OpenApi {
 /// The whole service.
 pub fn router(state: &AppState) -> Router {
     let limited = routes().layer(from_fn_with_state(state.clone(), rate::address::limit)).merge(health::routes());
-    let (router, _) = limited.split_for_parts();
+    surrounded(limited.split_for_parts().0, state)
+}
+
+/// What the metrics listener serves.
+pub fn metrics_router(state: &AppState) -> Router {
+    surrounded(metrics::routes(), state)
+}
+
+fn surrounded(router: Router<AppState>, state: &AppState) -> Router {
     router
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
         .layer(from_fn(drain::hear_out))

@@ -44,6 +44,12 @@ pub struct PoolLabels {
     pub state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ComponentLabel {
+    /// `database` or `storage`
+    pub component: &'static str,
+}
+
 type LatencyByRoute = Family<RouteLabels, Histogram, fn() -> Histogram>;
 
 pub struct Metrics {
@@ -59,6 +65,8 @@ pub struct Metrics {
     /// Sampled: how long the oldest queued attempt has waited.
     pub queue_age: Gauge<f64, AtomicU64>,
     connections: Family<PoolLabels, Gauge>,
+    /// 1 or 0: whether a part that the server stands on was as it should be when it was last looked at.
+    pub component_up: Family<ComponentLabel, Gauge>,
     /// From when an attempt was due to its assignment, in seconds.
     pub admission_latency: Histogram,
 }
@@ -77,6 +85,7 @@ impl Metrics {
             attempts: Family::default(),
             queue_age: Gauge::default(),
             connections: Family::default(),
+            component_up: Family::default(),
             admission_latency: latency_buckets(),
         };
         metrics.register();
@@ -134,6 +143,7 @@ impl Metrics {
             self.queue_age.clone(),
         );
         registry.register("database_connections", "Connections of the pools", self.connections.clone());
+        registry.register("component_up", "Whether database and object store answer", self.component_up.clone());
         registry.register_with_unit(
             "admission_latency",
             "From an attempt's being due to its assignment",
