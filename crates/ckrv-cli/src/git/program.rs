@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use ckrv_types::fsck;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -50,7 +51,6 @@ const SETTINGS: &[&str] = &[
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "transfer.fsckObjects=true",
-    "fetch.fsckObjects=true",
     "fetch.recurseSubmodules=false",
     "fetch.prune=false",
     "fetch.writeCommitGraph=false",
@@ -133,6 +133,7 @@ impl Git {
         }
         command.arg("--no-pager").arg("--no-replace-objects");
         command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        command.args(fsck::fetch_settings().flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={value}")]));
         command
     }
 }

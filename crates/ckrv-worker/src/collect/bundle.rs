@@ -1,20 +1,23 @@
 //! A bundle from the agent's side, checked as a parcel from a stranger.
 //!
 //! 1. The header is read here (gitformat-bundle(5)): HEAD, at most one branch at the same commit, nothing else.
-//! 2. The pack goes through `git index-pack --strict` into a quarantine beside the pristine repository, so that a bad one
-//!    leaves nothing behind.
+//! 2. The pack goes through `git index-pack --strict` into a quarantine ([`super::objects`]), so that a bad one leaves
+//!    nothing behind.
 //! 3. HEAD must be a commit that descends from the base, with everything that it needs.
-//! 4. Only then the pack moves into the pristine repository.
+//! 4. Only then the pack moves to the job's own objects.
+//!
+//! The bundle of the result goes the same way, for `ckrv pull` will judge it so.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ckrv_types::spec::check_ref_name;
 
-use crate::git::{Call, CallError, TOLERATED_FAULTS};
+use crate::git::CallError;
 
 use super::Job;
+use super::objects::{Fault, Quarantine};
 use super::warnings::Warnings;
 
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -29,15 +32,13 @@ pub(super) struct Taken {
 
 /// Why a bundle is no good.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("{0}")]
     Header(&'static str),
     #[error("it is larger than {0} bytes")]
     TooLarge(u64),
-    #[error("its branch does not descend from the commit that the job began at")]
-    NotADescendant,
     #[error("{0}")]
-    Git(#[from] CallError),
+    Pack(#[from] Fault),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -61,33 +62,42 @@ async fn take(job: &Job<'_>, path: &Path) -> Result<Taken, Refusal> {
     }
     let header = Header::read(&mut file, job.base().len())?;
     file.seek(SeekFrom::Start(header.length))?;
-    let quarantine = Quarantine::open(job)?;
-    let strict: Vec<String> = TOLERATED_FAULTS.iter().map(|fault| format!("{fault}=warn")).collect();
-    quarantine
-        .git(job)
-        .args(["index-pack", "--stdin", "--fix-thin", &format!("--max-input-size={limit}")])
-        .arg(format!("--strict={}", strict.join(",")))
-        .input_file(file)
-        .run()
-        .await?;
-    let commits = check(job, &quarantine, &header.head).await?;
+    let quarantine = Quarantine::open(job, "quarantine")?;
+    let commits = quarantine.judge(job, file, limit, &header.head).await?;
     quarantine.release(job)?;
     Ok(Taken { head: header.head, commits })
 }
 
-/// Answers how many commits are new.
-async fn check(job: &Job<'_>, quarantine: &Quarantine, head: &str) -> Result<u32, Refusal> {
-    let git = || quarantine.git(job);
-    git().args(["cat-file", "-e", &format!("{head}^{{commit}}")]).run().await?;
-    match git().args(["merge-base", "--is-ancestor", job.base(), head]).run().await {
-        Ok(_) => (),
-        Err(CallError::Failed { code: 1, .. }) => return Err(Refusal::NotADescendant),
-        Err(error) => return Err(error.into()),
+/// Judges a bundle of ours as `ckrv pull` will: what it would refuse is not to be handed out.
+pub(super) async fn prove(job: &Job<'_>, path: &Path, head: &str) -> Result<(), Refusal> {
+    let mut file = File::open(path)?;
+    let length = header_length(&read_start(&mut file)?)?;
+    file.seek(SeekFrom::Start(length as u64))?;
+    Quarantine::open(job, "proof")?.judge(job, file, job.request.limits.artifact_bytes, head).await?;
+    Ok(())
+}
+
+impl Refusal {
+    /// What git found in the objects, such as `gitmodulesUpdate: disallowed submodule update setting`; none if it was not the
+    /// objects that it refused. Pieces of them may be in the text.
+    pub fn found(&self) -> Option<String> {
+        let Self::Pack(Fault::Git(CallError::Failed { stderr, .. })) = self else { return None };
+        let (_, found) = stderr.lines().find_map(|line| line.strip_prefix("error: object ")?.split_once(": "))?;
+        Some(found.to_owned())
     }
-    let range = format!("{}..{head}", job.base());
-    git().args(["rev-list", "--objects", "--quiet", &range, "--"]).run().await?;
-    let count = git().args(["rev-list", "--count", &range, "--"]).run().await?;
-    Ok(count.line().parse().unwrap_or(u32::MAX))
+}
+
+/// As much as a header may have.
+fn read_start(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(HEADER_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Bytes up to the pack.
+fn header_length(bytes: &[u8]) -> Result<usize, Refusal> {
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or(Refusal::Header("it has no header"))?;
+    Ok(end + 2)
 }
 
 /// What stands before the pack.
@@ -100,9 +110,8 @@ struct Header {
 
 impl Header {
     fn read(file: &mut File, id_length: usize) -> Result<Self, Refusal> {
-        let mut bytes = Vec::new();
-        file.take(HEADER_BYTES).read_to_end(&mut bytes)?;
-        let length = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or(Refusal::Header("it has no header"))? + 2;
+        let bytes = read_start(file)?;
+        let length = header_length(&bytes)?;
         let text = str::from_utf8(&bytes[..length]).map_err(|_| Refusal::Header("its header is not text"))?;
         let head = Self::parse(text, id_length).map_err(Refusal::Header)?;
         Ok(Self { length: length as u64, head })
@@ -140,49 +149,6 @@ impl Header {
             return Err("it has other refs than HEAD and the branch at it");
         }
         Ok(head.to_owned())
-    }
-}
-
-/// An object folder that borrows from the pristine repository and lends it nothing.
-struct Quarantine(PathBuf);
-
-impl Quarantine {
-    fn open(job: &Job<'_>) -> io::Result<Self> {
-        let repository = &job.request.checkout.git_dir;
-        let folder = repository.join("quarantine");
-        fs::create_dir_all(folder.join("info"))?;
-        fs::create_dir_all(folder.join("pack"))?;
-        let mut objects = repository.join("objects").into_os_string();
-        objects.push("\n");
-        fs::write(folder.join("info/alternates"), std::os::unix::ffi::OsStrExt::as_bytes(objects.as_os_str()))?;
-        Ok(Self(folder))
-    }
-
-    fn git(&self, job: &Job<'_>) -> Call {
-        job.git().env("GIT_OBJECT_DIRECTORY", &self.0)
-    }
-
-    /// The index goes last: a pack without one is not seen.
-    fn release(&self, job: &Job<'_>) -> io::Result<()> {
-        let target = job.request.checkout.git_dir.join("objects/pack");
-        fs::create_dir_all(&target)?;
-        let mut packs: Vec<PathBuf> = fs::read_dir(self.0.join("pack"))?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<io::Result<_>>()?;
-        packs.sort_by_key(|path| path.extension().is_some_and(|extension| extension == "idx"));
-        for pack in packs {
-            if let Some(name) = pack.file_name() {
-                fs::rename(&pack, target.join(name))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Quarantine {
-    fn drop(&mut self) {
-        // What stays is in nobody's way: objects are only ever looked for elsewhere.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,20 +1,25 @@
 //! Collecting the work: after the agent has run, its folder and everything in it is hostile.
 //!
-//! 1. *Commits* ([`bundle`]): a bundle that the agent's side made is checked as a parcel from a stranger, into our own
-//!    pristine repository.
-//! 2. *Tree* ([`walk`], [`snapshot`]): the work tree is read by [`hostile`] alone, and what changed is copied into a folder
-//!    of ours. git is pointed at the copy, never at the agent's tree: not at its `.git`, nor at one nested in it.
+//! 1. *Commits* ([`bundle`]): a bundle that the agent's side made is checked as a parcel from a stranger. What passes goes
+//!    into a folder of objects beside our own pristine repository ([`objects`]).
+//! 2. *Tree* ([`walk`], [`snapshot`]): the work tree is read by [`hostile`] alone, and what changed is handed to git as bytes, or
+//!    copied into a folder of ours. git is pointed at the copy, never at the agent's tree: not at its `.git`, nor at one
+//!    nested in it.
 //! 3. *Result* ([`outcome`]): the last good bundle with a commit of the tree on top, as branch `ckrv/<job id>`: a bundle, a
-//!    patch and a summary; and the declared artifacts ([`files`]).
+//!    patch and a summary; and the declared artifacts ([`files`]). A bundle that `ckrv pull` would refuse is not handed out.
 //!
 //! Nothing here fails as a whole: what cannot be had is told in the summary's warnings or with the artifact. It must not
 //! know how the results are stored.
 
 mod baseline;
+mod blobs;
 mod bundle;
+mod conversions;
 mod files;
 mod hostile;
+mod objects;
 mod outcome;
+mod reader;
 mod snapshot;
 mod walk;
 mod warnings;
@@ -124,7 +129,11 @@ pub enum Content {
 /// Collects. The agent should be dead; if it is not, the result may mix moments, and that is all.
 pub async fn collect(request: &CollectRequest) -> Collected {
     let mut warnings = Warnings::default();
-    let taken = bundle::take_newest(&Job::stage(request), &mut warnings).await;
+    let job = Job::stage(request);
+    if let Err(error) = objects::make(&job.objects(), &request.checkout.git_dir) {
+        warnings.add(format!("there is no place for the work: {error}"));
+    }
+    let taken = bundle::take_newest(&job, &mut warnings).await;
     let tree = match snapshot::snapshot(&Job::stage(request), &taken.head, &mut warnings).await {
         Ok(tree) => tree,
         Err(error) => {
@@ -148,7 +157,7 @@ impl<'a> Job<'a> {
         Self { request, deadline: Instant::now() + request.limits.stage }
     }
 
-    /// A call on the pristine repository.
+    /// A call on the pristine repository. What it makes goes to the job's own objects.
     fn git(&self) -> Call {
         let request = self.request;
         request
@@ -156,6 +165,7 @@ impl<'a> Job<'a> {
             .call()
             // A bomb in a pack ends git, not the machine.
             .env("GIT_ALLOC_LIMIT", "1g")
+            .env("GIT_OBJECT_DIRECTORY", self.objects())
             .git_dir(&request.checkout.git_dir)
             .limit(self.deadline.saturating_duration_since(Instant::now()))
     }
@@ -166,6 +176,11 @@ impl<'a> Job<'a> {
 
     fn branch(&self) -> String {
         format!("ckrv/{}", self.request.job)
+    }
+
+    /// What is made of the agent's work, apart from the pristine repository's objects.
+    fn objects(&self) -> PathBuf {
+        self.output("objects")
     }
 
     fn output(&self, name: &str) -> PathBuf {

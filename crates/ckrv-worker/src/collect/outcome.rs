@@ -10,11 +10,13 @@ use sha2::{Digest, Sha256};
 
 use crate::git::CallError;
 
-use super::bundle::Taken;
-use super::warnings::Warnings;
+use super::bundle::{Refusal, Taken, prove};
+use super::warnings::{Warnings, printable};
 use super::{CollectedArtifact, Content, Job, content_type};
 
 const UNCHANGED: &str = "the agent changed nothing";
+const WAY_OUT: &str = "the whole change is in changes.patch, which `ckrv pull --output DIR` writes; or have the agent mend that in \
+                       another run";
 
 pub(super) struct Outcome {
     pub summary: Summary,
@@ -49,12 +51,20 @@ pub(super) async fn make(job: &Job<'_>, taken: &Taken, tree: Option<String>, mut
     if summary.head_commit == summary.base_commit {
         artifacts.extend([artifact::BUNDLE, artifact::PATCH].map(|name| CollectedArtifact::skipped(name, UNCHANGED)));
     } else {
-        match count(job, &summary.head_commit).await {
+        let (counts, bundle, patch) = tokio::join!(
+            Box::pin(count(job, &summary)),
+            Box::pin(bundle(job, &summary)),
+            Box::pin(patch(job, &summary))
+        );
+        match counts {
             Ok(counts) => (summary.files_changed, summary.insertions, summary.deletions) = counts,
             Err(error) => warnings.add(format!("the change could not be counted: {error}")),
         }
-        artifacts.push(finish(job, artifact::BUNDLE, bundle(job, &summary).await).await);
-        artifacts.push(finish(job, artifact::PATCH, patch(job, &summary).await).await);
+        if let Err(Failure::Refused(found)) = &bundle {
+            warnings.add(format!("there is no branch, because git refuses what would be in it: {found}; {WAY_OUT}"));
+        }
+        artifacts.push(finish(job, artifact::BUNDLE, bundle).await);
+        artifacts.push(finish(job, artifact::PATCH, patch).await);
     }
     summary.warnings = warnings.into_texts();
     artifacts.push(finish(job, artifact::SUMMARY, write_summary(job, &summary)).await);
@@ -79,6 +89,11 @@ enum Failure {
     Git(#[from] CallError),
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// What git found.
+    #[error("git refuses what would be in it: {0}")]
+    Refused(String),
+    #[error("it could not be checked: {0}")]
+    Unproven(#[source] Refusal),
 }
 
 async fn bundle(job: &Job<'_>, summary: &Summary) -> Result<(), Failure> {
@@ -87,7 +102,10 @@ async fn bundle(job: &Job<'_>, summary: &Summary) -> Result<(), Failure> {
     let file = File::create(job.output(artifact::BUNDLE))?;
     let call = job.git().args(["bundle", "create", "--quiet", "-", &branch, &format!("^{}", summary.base_commit)]);
     call.output_file(file).run().await?;
-    Ok(())
+    prove(job, &job.output(artifact::BUNDLE), &summary.head_commit).await.map_err(|refusal| match refusal.found() {
+        Some(found) => Failure::Refused(printable(&found)),
+        None => Failure::Unproven(refusal),
+    })
 }
 
 async fn patch(job: &Job<'_>, summary: &Summary) -> Result<(), Failure> {
@@ -101,8 +119,9 @@ const DIFF: [&str; 6] =
     ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--ignore-submodules=none"];
 
 /// Files, insertions, deletions.
-async fn count(job: &Job<'_>, head: &str) -> Result<(u32, u64, u64), CallError> {
-    let output = job.git().args(DIFF).args(["--shortstat", job.base(), head, "--"]).run().await?;
+async fn count(job: &Job<'_>, summary: &Summary) -> Result<(u32, u64, u64), CallError> {
+    let output =
+        job.git().args(DIFF).args(["--shortstat", &summary.base_commit, &summary.head_commit, "--"]).run().await?;
     Ok(parse_count(&output.line()))
 }
 
@@ -123,8 +142,11 @@ fn write_summary(job: &Job<'_>, summary: &Summary) -> Result<(), Failure> {
 
 /// The artifact of a file that was made in the output folder, or of the failure to make it.
 async fn finish(job: &Job<'_>, name: &'static str, made: Result<(), Failure>) -> CollectedArtifact {
-    if let Err(failure) = made {
-        return CollectedArtifact::failed(name, failure);
+    match made {
+        Ok(()) => (),
+        // Another attempt would come to the same.
+        Err(failure @ Failure::Refused(_)) => return CollectedArtifact::skipped(name, failure.to_string()),
+        Err(failure) => return CollectedArtifact::failed(name, failure),
     }
     let path = job.output(name);
     let hashed = {

@@ -1,8 +1,9 @@
 //! The work tree as a git tree object, on top of the agent's commits.
 //!
-//! An index of ours starts as the head's tree. What is untouched since the clone is as the base had it; what changed is
-//! copied into the shadow (see [`super::walk`]) and added from there; what is gone is removed; what could not be looked at
-//! stays as the head has it. Line ends and such are converted as the tree's attributes say, drivers (filters) do not exist.
+//! An index of ours starts as the head's tree. What is untouched since the clone is as the base had it; what changed goes to
+//! git as bytes ([`super::blobs`]) or, where git has to look at it, is copied into the shadow (see [`super::walk`]) and added
+//! from there; what is gone is removed; what could not be looked at stays as the head has it. Line ends and such are
+//! converted as the tree's attributes say, drivers (filters) do not exist.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -12,14 +13,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::git::{Call, CallError};
 
-use super::Job;
+use super::conversions::Conversions;
 use super::hostile::{HostileTree, Kind};
+use super::reader::Reader;
 use super::walk::{Found, FoundFile, walk};
 use super::warnings::Warnings;
+use super::{Job, blobs};
 
 const GITLINK: &str = "160000";
 /// Room for the listing of a tree of a few million files.
@@ -83,8 +85,17 @@ pub(super) async fn snapshot(
     let base = if head == job.base() { None } else { Some(Listing::read(job, job.base()).await?) };
     let found = walk(job, &tree, &shadow, &tracked, warnings).await?;
     let plan = Plan::make(job, found, &tracked, base.as_ref().unwrap_or(&tracked));
-    let copied = copy(job, tree, &shadow, plan.touched, warnings).await?;
-    Index { job, shadow: &shadow }.tree(head, &plan.settled, &copied, warnings).await
+    if plan.settled.is_empty() && plan.touched.is_empty() {
+        return Ok(None);
+    }
+    let index = Index { job, shadow: &shadow };
+    index.begin(head, plan.settled).await?;
+    let conversions = Conversions::ask(|| index.in_shadow(), &plan.touched).await;
+    let stored = blobs::store(job, Reader::new(job, tree), plan.touched, conversions, warnings).await?;
+    index.settle(stored.settled).await?;
+    let copied = copy(stored.reader, &shadow, stored.left, warnings).await?;
+    index.add_all(&copied, warnings).await?;
+    index.tree(head).await
 }
 
 /// What is to be done to the head's index.
@@ -121,39 +132,24 @@ impl Plan {
     }
 }
 
-fn settle(lines: &mut Vec<u8>, mode: &str, id: &str, path: &Path) {
+/// Adds a line for `update-index --index-info`.
+pub(super) fn settle(lines: &mut Vec<u8>, mode: &str, id: &str, path: &Path) {
     lines.extend_from_slice(format!("{mode} {id}\t").as_bytes());
     lines.extend_from_slice(path.as_os_str().as_bytes());
     lines.push(0);
 }
 
 /// Copies into the shadow; answers the paths, NUL after each. What cannot be copied stays as the head has it.
-async fn copy(
-    job: &Job<'_>,
-    tree: Arc<HostileTree>,
-    shadow: &Path,
-    files: Vec<FoundFile>,
-    warnings: &mut Warnings,
-) -> io::Result<Vec<u8>> {
-    let copier = Copier {
-        tree,
-        shadow: shadow.to_owned(),
-        file_bytes: job.request.limits.file_bytes,
-        bytes_left: job.request.limits.tree_bytes,
-        deadline: job.deadline,
-        warnings: Warnings::default(),
-    };
+async fn copy(reader: Reader, shadow: &Path, files: Vec<FoundFile>, warnings: &mut Warnings) -> io::Result<Vec<u8>> {
+    let copier = Copier { reader, shadow: shadow.to_owned(), warnings: Warnings::default() };
     let (paths, told) = tokio::task::spawn_blocking(move || copier.run(files)).await.map_err(io::Error::other)?;
     warnings.extend(told);
     Ok(paths)
 }
 
 struct Copier {
-    tree: Arc<HostileTree>,
+    reader: Reader,
     shadow: PathBuf,
-    file_bytes: u64,
-    bytes_left: u64,
-    deadline: Instant,
     warnings: Warnings,
 }
 
@@ -172,23 +168,16 @@ impl Copier {
     }
 
     fn copy(&mut self, file: &FoundFile) -> io::Result<()> {
-        if Instant::now() >= self.deadline {
-            return Err(io::Error::other("there was no time left"));
-        }
         let target = self.shadow.join(&file.path);
         if file.kind == Kind::Link {
-            return symlink(self.tree.link(&file.path)?, target);
+            return symlink(self.reader.link(&file.path)?, target);
         }
-        let (source, stamp) = self.tree.file(&file.path)?;
-        let limit = self.file_bytes.min(self.bytes_left);
-        if stamp.size > limit {
-            return Err(io::Error::other(format!("it has {} bytes, which is too large", stamp.size)));
-        }
+        let (source, stamp) = self.reader.file(&file.path)?;
         // Of the mode git keeps the owner's right to execute.
         let mode = if stamp.mode & 0o100 == 0 { 0o600 } else { 0o700 };
         let mut copy = File::options().write(true).create(true).truncate(true).mode(mode).open(&target)?;
-        // It may grow while it is read.
-        self.bytes_left -= io::copy(&mut source.take(limit), &mut copy)?;
+        let copied = io::copy(&mut source.take(self.reader.limit()), &mut copy)?;
+        self.reader.has_read(copied);
         Ok(())
     }
 }
@@ -204,35 +193,44 @@ impl Index<'_> {
         self.job.git().env("GIT_INDEX_FILE", self.job.output("index"))
     }
 
-    async fn tree(
-        &self,
-        head: &str,
-        settled: &[u8],
-        paths: &[u8],
-        warnings: &mut Warnings,
-    ) -> Result<Option<String>, SnapshotError> {
-        if settled.is_empty() && paths.is_empty() {
-            return Ok(None);
-        }
+    fn in_shadow(&self) -> Call {
+        self.git().work_tree(self.shadow)
+    }
+
+    async fn begin(&self, head: &str, settled: Vec<u8>) -> Result<(), CallError> {
         self.git().args(["read-tree", head]).run().await?;
+        self.settle(settled).await
+    }
+
+    async fn settle(&self, settled: Vec<u8>) -> Result<(), CallError> {
         let info = self.git().args(["update-index", "-z", "--replace", "--add", "--index-info"]);
-        info.input(settled.to_vec()).run().await?;
-        if self.add(paths).await.is_err() {
-            let attributes = self.job.request.checkout.git_dir.join("info/attributes");
-            fs::create_dir_all(self.job.request.checkout.git_dir.join("info"))?;
-            fs::write(attributes, NO_CONVERSION)?;
-            self.add(paths).await?;
-            warnings.add("the tree's attributes (.gitattributes) could not be obeyed: files are as they lay there");
+        info.input(settled).run().await?;
+        Ok(())
+    }
+
+    async fn add_all(&self, paths: &[u8], warnings: &mut Warnings) -> Result<(), SnapshotError> {
+        if paths.is_empty() || self.add(paths).await.is_ok() {
+            return Ok(());
         }
-        let tree = self.git().args(["write-tree"]).run().await?.line();
-        let same = self.git().args(["rev-parse", &format!("{head}^{{tree}}")]).run().await?.line();
-        Ok((tree != same).then_some(tree))
+        let attributes = self.job.request.checkout.git_dir.join("info/attributes");
+        fs::create_dir_all(self.job.request.checkout.git_dir.join("info"))?;
+        fs::write(attributes, NO_CONVERSION)?;
+        self.add(paths).await?;
+        warnings.add("the tree's attributes (.gitattributes) could not be obeyed: files are as they lay there");
+        Ok(())
     }
 
     async fn add(&self, paths: &[u8]) -> Result<(), CallError> {
-        let add = self.git().work_tree(self.shadow).args(["update-index", "-z", "--replace", "--add", "--stdin"]);
+        let add = self.in_shadow().args(["update-index", "-z", "--replace", "--add", "--stdin"]);
         add.input(paths.to_vec()).run().await?;
         Ok(())
+    }
+
+    /// None when it is the head's.
+    async fn tree(&self, head: &str) -> Result<Option<String>, SnapshotError> {
+        let tree = self.git().args(["write-tree"]).run().await?.line();
+        let same = self.git().args(["rev-parse", &format!("{head}^{{tree}}")]).run().await?.line();
+        Ok((tree != same).then_some(tree))
     }
 }
 

@@ -12,9 +12,7 @@ pub(super) struct Warnings {
 impl Warnings {
     pub fn add(&mut self, text: impl Into<String>) {
         if self.kept.len() < KEPT {
-            let text: String = text.into();
-            // Names in it are the agent's: nothing that moves a terminal's cursor.
-            self.kept.push(text.chars().take(CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect());
+            self.kept.push(printable(&text.into()));
         } else {
             self.more += 1;
         }
@@ -31,6 +29,11 @@ impl Warnings {
         }
         self.kept
     }
+}
+
+/// A text with pieces of the agent's in it, for a terminal: not long, and nothing that moves its cursor.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().take(CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

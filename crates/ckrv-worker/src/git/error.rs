@@ -37,6 +37,11 @@ pub enum CloneError {
     )]
     LoginNeeded { host: String, said: String },
     #[error(
+        "the key that {host} shows is not in the known_hosts file of the credential `{credential}` ({said}), so nothing was \
+         sent; if that is the host's own key, add it there"
+    )]
+    HostKey { host: String, credential: String, said: String },
+    #[error(
         "the repository belongs to another user of this machine, and git reads it for its owner only; run the runner as that user"
     )]
     OtherOwner,
@@ -75,6 +80,7 @@ impl CloneError {
             Self::PrivateAddress { .. } => Cause::RepositoryUrl,
             Self::Folder { .. } => Cause::WorkFolder,
             Self::Empty
+            | Self::HostKey { .. }
             | Self::OtherOwner
             | Self::NotARepository { .. }
             | Self::Redirected { .. }
@@ -106,6 +112,11 @@ impl CloneError {
                 Some(name) => Self::CredentialRefused { host, credential: name.to_owned(), said },
                 None => Self::LoginNeeded { host, said },
             },
+            // Without a credential of its own any key is believed.
+            Kind::HostKey => match credential {
+                Some(name) => Self::HostKey { host, credential: name.to_owned(), said: host_key_line(&stderr) },
+                None => Self::Other { said },
+            },
             Kind::OtherOwner => Self::OtherOwner,
             Kind::NotARepository => Self::NotARepository { said },
             Kind::Redirected => Self::Redirected { host, said },
@@ -120,6 +131,7 @@ impl CloneError {
 #[derive(Clone, Copy)]
 enum Kind {
     Login,
+    HostKey,
     OtherOwner,
     NotARepository,
     Redirected,
@@ -147,6 +159,7 @@ fn kind(stderr: &str) -> Kind {
             ],
         ),
         (Kind::OtherOwner, &["dubious ownership"]),
+        (Kind::HostKey, &["host key verification failed"]),
         (
             Kind::Redirected,
             &[
@@ -168,7 +181,6 @@ fn kind(stderr: &str) -> Kind {
                 "permission denied (",
                 "access denied",
                 "remote: repository not found",
-                "host key verification failed",
             ],
         ),
         (
@@ -224,6 +236,12 @@ fn telling_line(stderr: &str) -> String {
     line.chars().take(300).collect()
 }
 
+/// What ssh says of the host's key, without the file where it looked.
+fn host_key_line(stderr: &str) -> String {
+    let line = stderr.lines().find_map(|line| line.strip_suffix(" and you have requested strict checking."));
+    line.unwrap_or("host key verification failed").chars().take(300).collect()
+}
+
 fn listed(similar: &[String], total: usize) -> String {
     if similar.is_empty() {
         return String::new();
@@ -267,6 +285,7 @@ mod tests {
                 "error: object 1234: hasDotgit: contains '.git'\nfatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output",
                 "malformed",
             ),
+            ("Host key verification failed.\nfatal: Could not read from remote repository.", "other"),
             ("fatal: write error: No space left on device", "folder"),
             ("fatal: something new", "other"),
         ] {
@@ -281,6 +300,21 @@ mod tests {
                 _ => "unexpected",
             };
             assert_eq!(told, expected, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn a_host_key_that_is_not_known_is_told_apart_from_a_refused_login() {
+        for said in ["No ED25519 host key is known for [h]:22", "Host key for [h]:22 has changed"] {
+            let stderr = format!(
+                "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\n{said} and you have requested strict checking.\n\
+                 Host key verification failed.\nfatal: Could not read from remote repository."
+            );
+            let error = CallError::Failed { what: "clone".into(), code: 128, stderr };
+            let error = CloneError::read(error, "h", Some("deploy"));
+            assert!(matches!(&error, CloneError::HostKey { credential, .. } if credential == "deploy"), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
+            assert_eq!(error.cause(), Cause::CloneRefused);
         }
     }
 

@@ -15,4 +15,4 @@ pub use call::{Call, CallError, Output};
 pub use clone::{Checkout, CloneRequest, clone};
 pub use credential::{GitCredential, GitLogin};
 pub use error::CloneError;
-pub use program::{GitProgram, TOLERATED_FAULTS};
+pub use program::GitProgram;

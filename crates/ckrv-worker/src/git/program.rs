@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use ckrv_types::fsck;
+
 use super::call::Call;
 
 /// The `git` program with the administrator's surroundings; nothing of the process's own environment reaches it.
@@ -61,15 +63,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("init.defaultBranch", "main"),
 ];
 
-/// Old faults that honest repositories carry in their history and that harm nobody: told, not refused.
-pub const TOLERATED_FAULTS: &[&str] = &[
-    "zeroPaddedFilemode",
-    "badTimezone",
-    "missingSpaceBeforeDate",
-    "missingSpaceBeforeEmail",
-    "missingNameBeforeEmail",
-];
-
 impl GitProgram {
     pub fn new(search_path: impl Into<OsString>) -> Self {
         Self { search_path: search_path.into(), env: Vec::new() }
@@ -87,8 +80,8 @@ impl GitProgram {
         for (key, value) in SETTINGS {
             call = call.config(key, value);
         }
-        for fault in TOLERATED_FAULTS {
-            call = call.config(&format!("fetch.fsck.{fault}"), "warn");
+        for (key, value) in fsck::fetch_settings() {
+            call = call.config(&key, value);
         }
         call
     }

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::{Cause, RepoUrl, Secret};
 use ckrv_worker::git::{CloneError, CloneRequest, GitCredential, GitLogin, clone};
@@ -182,7 +183,7 @@ async fn a_host_that_never_answers_ends_at_the_limit() {
 #[tokio::test]
 async fn a_private_repository_comes_with_its_hosts_credential_and_leaves_no_trace_of_it() {
     let attempt = Attempt::new();
-    let host = GitHost::start(attempt.folder.path(), "bot", "s3cr3t/pass").await;
+    let host = GitHost::start(attempt.folder.path(), &login("s3cr3t/pass")).await;
     let credentials = vec![credential("127.0.0.1", "s3cr3t/pass")];
     let request = CloneRequest { url: host.url("upstream"), credentials, ..attempt.request() };
     let mut told = Vec::new();
@@ -200,7 +201,7 @@ async fn a_private_repository_comes_with_its_hosts_credential_and_leaves_no_trac
 #[tokio::test]
 async fn refusals_of_a_git_host_tell_what_to_do() {
     let attempt = Attempt::new();
-    let host = GitHost::start(attempt.folder.path(), "bot", "right").await;
+    let host = GitHost::start(attempt.folder.path(), &login("right")).await;
     let with = |credentials| CloneRequest { url: host.url("upstream"), credentials, ..attempt.request() };
     let error = fails(&with(vec![])).await;
     assert!(matches!(error, CloneError::LoginNeeded { .. }), "{error}");
@@ -213,7 +214,7 @@ async fn refusals_of_a_git_host_tell_what_to_do() {
 #[tokio::test]
 async fn a_credential_of_another_host_is_not_sent() {
     let attempt = Attempt::new();
-    let host = GitHost::start(attempt.folder.path(), "bot", "right").await;
+    let host = GitHost::start(attempt.folder.path(), &login("right")).await;
     let credentials = vec![credential("forge.example", "right")];
     fails(&CloneRequest { url: host.url("upstream"), credentials, ..attempt.request() }).await;
     assert_eq!(host.logins(), 0);
@@ -226,7 +227,7 @@ async fn a_credential_of_another_host_is_not_sent() {
 #[tokio::test]
 async fn a_redirect_is_told_and_not_followed() {
     let attempt = Attempt::new();
-    let host = GitHost::start(attempt.folder.path(), "bot", "right").await;
+    let host = GitHost::start(attempt.folder.path(), &login("right")).await;
     let credentials = vec![credential("127.0.0.1", "right")];
     let error = fails(&CloneRequest { url: host.url("moved/upstream"), credentials, ..attempt.request() }).await;
     assert!(matches!(error, CloneError::Redirected { .. }), "{error}");
@@ -274,6 +275,11 @@ async fn nothing_of_the_repository_runs_while_it_is_cloned() {
     git(&upstream, &["commit", "--quiet", "--amend", "-m", "a submodule"]);
     let (checkout, _) = attempt.clone().await;
     assert_eq!(std::fs::read_dir(checkout.work_tree.join("x")).unwrap().count(), 0, "the submodule was fetched");
+}
+
+/// As the host wants to see it.
+fn login(password: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(format!("bot:{password}"))
 }
 
 fn credential(host: &str, password: &str) -> GitCredential {

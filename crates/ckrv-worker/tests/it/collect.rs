@@ -4,35 +4,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ckrv_types::artifact::Summary;
-use ckrv_worker::collect::{Baseline, CollectLimits, CollectRequest, Collected, Content, collect};
-use ckrv_worker::git::Checkout;
+use ckrv_worker::collect::{Baseline, CollectLimits, CollectRequest, Content, collect};
 use nix::sys::stat::Mode;
 
-use crate::repository::{Attempt, artifact, git, git_output, skipped, stored, write};
+use crate::repository::{Attempt, agent_commits, artifact, bundle, git, git_output, skipped, stored, warned, write};
 use crate::wait::wait_for;
-
-/// A bundle as the shim makes it, of what the agent committed.
-fn bundle(attempt: &Attempt, checkout: &Checkout) -> PathBuf {
-    let path = attempt.path("agent.bundle");
-    let not_base = format!("^{}", checkout.base);
-    let branch = git(&checkout.work_tree, &["symbolic-ref", "HEAD"]);
-    let args = ["bundle", "create", "--quiet", path.to_str().unwrap(), "HEAD", &branch, &not_base];
-    git(&checkout.work_tree, &args);
-    path
-}
-
-fn agent_commits(checkout: &Checkout, message: &str) -> String {
-    git(&checkout.work_tree, &["add", "-A"]);
-    git(&checkout.work_tree, &["commit", "--quiet", "-m", message]);
-    git(&checkout.work_tree, &["rev-parse", "HEAD"])
-}
-
-fn warned(collected: &Collected, part: &str) -> bool {
-    collected.summary.warnings.iter().any(|warning| warning.contains(part))
-}
 
 #[tokio::test]
 async fn commits_and_the_loose_work_on_top_come_back_as_one_branch() {
@@ -190,6 +169,70 @@ async fn line_ends_are_treated_as_the_trees_attributes_say() {
 }
 
 #[tokio::test]
+async fn what_git_converts_it_converts_and_the_rest_goes_as_it_is() {
+    let attempt = Attempt::new();
+    let (checkout, baseline) = attempt.clone().await;
+    let tree = &checkout.work_tree;
+    write(tree, ".gitattributes", "* text=auto\n*.raw -text\n*.id ident\n*.u16 working-tree-encoding=UTF-16LE\n");
+    write(tree, "sub/.gitattributes", "*.txt text eol=crlf\n");
+    for name in ["unix.txt", "sub/unix.txt"] {
+        write(tree, name, "a\nb\n");
+    }
+    for name in ["dos.txt", "sub/dos.txt", "kept.raw", "b.bin"] {
+        write(tree, name, if name == "b.bin" { &b"a\r\n\0"[..] } else { b"a\r\n" });
+    }
+    write(tree, "file.id", "$Id: expanded $\n");
+    write(tree, "wide.u16", b"w\0i\0d\0e\0\n\0");
+    write(tree, "empty", "");
+    git(tree, &["add", "-A"]);
+    let expected = git(tree, &["write-tree"]);
+    let collected = attempt.collect(&checkout, &baseline).await;
+    let clone = attempt.pull(&collected);
+    assert_eq!(git(&clone, &["rev-parse", &format!("{}^{{tree}}", collected.summary.branch)]), expected);
+    let show = |name: &str| git_output(&clone, &["show", &format!("{}:{name}", collected.summary.branch)]).stdout;
+    assert_eq!(
+        (show("dos.txt"), show("kept.raw"), show("wide.u16")),
+        (b"a\n".into(), b"a\r\n".into(), b"wide\n".into())
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_of_files_comes_back_and_takes_few_files_of_ours() {
+    let attempt = Attempt::new();
+    let (checkout, baseline) = attempt.clone().await;
+    let tree = &checkout.work_tree;
+    (0..2000).for_each(|i| write(tree, &format!("many/{}/{i}", i % 20), format!("{i}\n")));
+    git(tree, &["add", "-A"]);
+    let expected = git(tree, &["write-tree"]);
+    let collected = attempt.collect(&checkout, &baseline).await;
+    let clone = attempt.pull(&collected);
+    assert_eq!(git(&clone, &["rev-parse", &format!("{}^{{tree}}", collected.summary.branch)]), expected);
+    let files = files_below(&attempt.path("output"));
+    assert!(files < 200, "collecting made {files} files");
+}
+
+fn files_below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn names_that_git_refuses_cost_nobody_else_anything() {
+    let attempt = Attempt::new();
+    let (checkout, baseline) = attempt.clone().await;
+    for name in ["git~1/config", "a\\.git\\b", ".g\u{200c}it/config", "sub/.git ./x", "work.txt", "a:b", "caf\u{e9}~2"]
+    {
+        write(&checkout.work_tree, name, "x\n");
+    }
+    let collected = attempt.collect(&checkout, &baseline).await;
+    let clone = attempt.pull(&collected);
+    let listing =
+        git(&clone, &["-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", &collected.summary.branch]);
+    let expected = [".gitignore", "README", "a:b", "caf\u{e9}~2", "src/main.txt", "work.txt"];
+    assert_eq!(listing.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn attributes_that_break_git_cost_the_conversion_and_not_the_work() {
     let attempt = Attempt::new();
     let (checkout, baseline) = attempt.clone().await;
@@ -294,88 +337,6 @@ async fn a_work_tree_that_is_gone_or_a_link_is_told() {
         assert_eq!(collected.summary.head_commit, checkout.base);
         assert!(collected.artifacts.iter().all(|artifact| !artifact.name.contains("host.conf")));
     }
-}
-
-#[tokio::test]
-async fn bad_bundles_are_told_and_passed_over_for_an_older_good_one() {
-    let attempt = Attempt::new();
-    let (checkout, baseline) = attempt.clone().await;
-    let tree = &checkout.work_tree;
-    write(tree, "work.txt", "committed\n");
-    let good_commit = agent_commits(&checkout, "good");
-    let good = bundle(&attempt, &checkout);
-    let whole = fs::read(&good).unwrap();
-    let bad = |name: &str, bytes: &[u8]| {
-        write(attempt.folder.path(), name, bytes);
-        attempt.path(name)
-    };
-    let make = |name: &str, refs: &[&str]| {
-        let path = attempt.path(name);
-        let args = [&["bundle", "create", "--quiet", path.to_str().unwrap()], refs].concat();
-        git(tree, &args);
-        path
-    };
-    let not_base = format!("^{}", checkout.base);
-    git(tree, &["update-ref", "refs/replace/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "HEAD"]);
-    let replacing = make("replacing", &["HEAD", "refs/replace/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &not_base]);
-    git(tree, &["checkout", "--quiet", "--orphan", "elsewhere"]);
-    git(tree, &["commit", "--quiet", "-m", "no descendant"]);
-    let orphan = make("orphan", &["HEAD", "refs/heads/elsewhere"]);
-    let blob = git(tree, &["rev-parse", "HEAD:README"]);
-    let mut trap = b"100644 .git\0".to_vec();
-    trap.extend((0..20).map(|i| u8::from_str_radix(&blob[2 * i..2 * i + 2], 16).unwrap()));
-    let trap = bad("trap-tree", &trap);
-    let trap = git(tree, &["hash-object", "-t", "tree", "-w", "--literally", trap.to_str().unwrap()]);
-    let trap = git(tree, &["commit-tree", &trap, "-p", &good_commit, "-m", "trap"]);
-    git(tree, &["update-ref", "HEAD", &trap]);
-    let trapped = make("trapped", &["HEAD", &not_base]);
-    git(tree, &["checkout", "--quiet", "-f", &good_commit]);
-    let cut = &whole[..whole.len() - 30];
-    let mut flipped = whole.clone();
-    let middle = flipped.len() - 40;
-    flipped[middle] ^= 0xff;
-    // The header names a commit that is nowhere.
-    let mut absent = whole.clone();
-    while let Some(at) = absent.windows(40).position(|id| id == good_commit.as_bytes()) {
-        absent[at..at + 40].fill(b'2');
-    }
-    let bundles = vec![
-        bad("garbage", b"#!/bin/sh\ntouch canary\n"),
-        bad("cut", cut),
-        bad("flipped", &flipped),
-        bad("absent", &absent),
-        replacing,
-        orphan,
-        trapped,
-        attempt.path("no such file"),
-        good,
-    ];
-    let count = bundles.len();
-    let collected = collect(&CollectRequest { bundles, ..attempt.collect_request(&checkout, &baseline) }).await;
-    let refused = collected.summary.warnings.iter().filter(|warning| warning.contains("refused")).count();
-    assert_eq!(refused, count - 1, "{:#?}", collected.summary.warnings);
-    let reasons = ["no header", "early EOF", "inflate", "2222", "other refs", "descend", "hasDotgit", "No such file"];
-    for (reason, warning) in reasons.iter().zip(&collected.summary.warnings) {
-        assert!(warning.contains(reason), "{reason} is not in {warning}");
-    }
-    assert_eq!(collected.summary.agent_commits, 1);
-    let clone = attempt.pull(&collected);
-    assert_eq!(git(&clone, &["rev-parse", &format!("{}~0", collected.summary.branch)]), good_commit);
-    assert_eq!(git(&checkout.git_dir, &["for-each-ref", "refs/replace"]), "");
-}
-
-#[tokio::test]
-async fn a_bundle_over_its_limit_is_refused() {
-    let attempt = Attempt::new();
-    let (checkout, baseline) = attempt.clone().await;
-    write(&checkout.work_tree, "work.txt", "committed\n");
-    agent_commits(&checkout, "good");
-    let bundles = vec![bundle(&attempt, &checkout)];
-    let limits = CollectLimits { bundle_bytes: 100, ..CollectLimits::default() };
-    let collected = collect(&CollectRequest { bundles, limits, ..attempt.collect_request(&checkout, &baseline) }).await;
-    assert!(warned(&collected, "larger than 100 bytes"), "{:?}", collected.summary.warnings);
-    assert_eq!((collected.summary.agent_commits, collected.summary.tree_commit), (0, true));
-    assert_eq!(attempt.pulled(&collected, "work.txt"), "committed");
 }
 
 #[tokio::test]

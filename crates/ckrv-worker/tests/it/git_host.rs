@@ -1,4 +1,5 @@
-//! A git host with a password: real `git http-backend` behind a small CGI bridge (RFC 3875).
+//! A git host with a password: real `git http-backend` behind a small CGI bridge (RFC 3875). The tests of the whole path
+//! use it, too.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,13 +10,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
-use base64::Engine;
 use ckrv_types::RepoUrl;
 use ckrv_types::repo_url::RepoPolicy;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::repository::PATH;
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 pub struct GitHost {
     port: u16,
@@ -31,9 +31,9 @@ struct Host {
 }
 
 impl GitHost {
-    /// Serves the repositories in `folder`; `/moved/…` redirects to them.
-    pub async fn start(folder: &Path, username: &str, password: &str) -> Self {
-        let login = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+    /// Serves the repositories in `folder` to those who show `login`, the Base64 of `user:password`; `/moved/…` redirects to
+    /// them.
+    pub async fn start(folder: &Path, login: &str) -> Self {
         let logins = Arc::new(AtomicUsize::new(0));
         let host = Host { folder: folder.to_owned(), login: format!("Basic {login}"), logins: Arc::clone(&logins) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

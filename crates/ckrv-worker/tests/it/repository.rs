@@ -163,3 +163,23 @@ pub fn skipped(artifact: &CollectedArtifact) -> &str {
         other => panic!("{} was not skipped: {other:?}", artifact.name),
     }
 }
+
+/// A bundle as the shim makes it, of what the agent committed.
+pub fn bundle(attempt: &Attempt, checkout: &Checkout) -> PathBuf {
+    let path = attempt.path("agent.bundle");
+    let not_base = format!("^{}", checkout.base);
+    let branch = git(&checkout.work_tree, &["symbolic-ref", "HEAD"]);
+    let args = ["bundle", "create", "--quiet", path.to_str().expect("UTF-8"), "HEAD", &branch, &not_base];
+    git(&checkout.work_tree, &args);
+    path
+}
+
+pub fn agent_commits(checkout: &Checkout, message: &str) -> String {
+    git(&checkout.work_tree, &["add", "-A"]);
+    git(&checkout.work_tree, &["commit", "--quiet", "-m", message]);
+    git(&checkout.work_tree, &["rev-parse", "HEAD"])
+}
+
+pub fn warned(collected: &Collected, part: &str) -> bool {
+    collected.summary.warnings.iter().any(|warning| warning.contains(part))
+}

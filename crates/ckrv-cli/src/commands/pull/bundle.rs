@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use ckrv_types::Job;
+use ckrv_types::{Job, fsck};
 
 use super::header::{self, Header};
 use super::pulled::PulledBranch;
@@ -28,11 +28,14 @@ pub async fn import(file: &Path, job: &Job, checkout: &Checkout, force: bool) ->
         return Err(hostile("it holds another commit than the server says"));
     }
     let quarantine = Quarantine::beside(checkout).await?;
-    quarantine.take(file, &reference, &header, job).await.map_err(|failure| {
-        failure.hint(format!("`ckrv pull --output DIR {}` writes the work as a patch, to be looked at", job.id))
-    })?;
+    quarantine.take(file, &reference, &header, job).await.map_err(|failure| failure.hint(as_patch(job)))?;
     let updated = take_over(&quarantine, checkout, &name, &header.head, force).await?;
     describe(name, &header, job, checkout, updated).await
+}
+
+/// What is left to do with work that makes no branch.
+pub fn as_patch(job: &Job) -> String {
+    format!("`ckrv pull --output DIR {}` writes the work as a patch, to be looked at", job.id)
 }
 
 fn read_header(file: &Path, reference: &str) -> Result<Header, Failure> {
@@ -96,7 +99,8 @@ impl Quarantine {
         let refused = || "the job's bundle is refused".to_owned();
         let mut pack = File::open(file).or_fail(refused)?;
         pack.seek(SeekFrom::Start(header.length)).or_fail(refused)?;
-        self.git.run_from(&["index-pack", "--stdin", "--fix-thin", "--strict"], pack).await.or_fail(refused)?;
+        let index_pack = ["index-pack", "--stdin", "--fix-thin", &fsck::index_pack_argument()];
+        self.git.run_from(&index_pack, pack).await.or_fail(refused)?;
         let head = &header.head;
         if self.git.run(&["cat-file", "-t", head]).await.or_fail(refused)? != "commit" {
             return Err(hostile("its branch is no commit"));

@@ -126,19 +126,19 @@ async fn branch(
     let Some(artifact) = artifacts.iter().find(|artifact| artifact.name == BUNDLE) else {
         return if unchanged { Ok(None) } else { Err(missing(job)) };
     };
+    let why = || artifact.message.clone().unwrap_or_else(|| "no reason is known".to_owned());
     match artifact.status {
         ArtifactStatus::Stored => {}
         ArtifactStatus::Skipped if unchanged => return Ok(None),
         ArtifactStatus::Expired => {
             return Err(Failure::new(ExitStatus::NotFound, format!("the work of {} is no longer kept", job.id)));
         }
-        _ => {
-            let failure = Failure::failed(format!("the work of {} was not stored", job.id));
-            return Err(match &artifact.message {
-                Some(message) => failure.cause(message.clone()),
-                None => failure,
-            });
+        // The worker saw that it would be refused here.
+        ArtifactStatus::Skipped => {
+            let failure = Failure::failed(format!("the work of {} has no branch", job.id));
+            return Err(failure.cause(why()).hint(bundle::as_patch(job)));
         }
+        _ => return Err(Failure::failed(format!("the work of {} was not stored", job.id)).cause(why())),
     }
     let mut file = tempfile::NamedTempFile::new().or_fail(|| "cannot make a temporary file".into())?;
     download::download(client, job.id, artifact, file.as_file_mut()).await?;

@@ -294,6 +294,21 @@ async fn trees_that_attack_a_checkout_are_refused() {
 }
 
 #[tokio::test]
+async fn an_old_harmless_fault_is_borne() {
+    let mut world = World::new();
+    world.commit("new\n");
+    let work = world.work();
+    let commit = git(&work, &["cat-file", "commit", "HEAD"]);
+    let author = commit.lines().find(|line| line.starts_with("author ")).unwrap();
+    let (odd, _) = author.rsplit_once(' ').unwrap();
+    let odd = format!("{}\n", commit.replacen(author, &format!("{odd} +051800"), 1));
+    let odd = git_with(&work, &["hash-object", "-t", "commit", "--literally", "-w", "--stdin"], odd.as_bytes());
+    git(&work, &["update-ref", &format!("refs/heads/{}", world.branch()), &odd]);
+    world.tell_result();
+    assert_eq!(world.import(&world.thin()).await.unwrap().head, odd);
+}
+
+#[tokio::test]
 async fn what_the_bundle_brings_runs_nothing() {
     let mut world = World::new();
     // Filters and drivers that exist in the user's own settings would run on a checkout; a pull makes none.
