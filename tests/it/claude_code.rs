@@ -76,6 +76,7 @@ async fn run(turns: Vec<Turn>, budget_usd: Option<f64>) -> Run {
         key: Secret::new(REAL_KEY),
         attempt: AttemptId { job: JobId::new(), number: 1 },
         budget_usd,
+        spent_usd: 0.0,
         say: Arc::new(|_| ()),
     };
     let proxy = ModelProxy::start(config).await.expect("the proxy starts");

@@ -1,14 +1,19 @@
 //! Cancelling: before the start, during the run, in a race with the finish, twice, too late. The user is told what became
 //! of it, and everything that can be asked afterwards says the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use ckrv_tests::gate::Gate;
 use ckrv_tests::repo::Repo;
-use ckrv_tests::stack::{Options, Stack};
+use ckrv_tests::stack::{JOB, Options, Stack};
+use ckrv_tests::wait::wait_for;
 use ckrv_types::job::{CancelOutcome, Cancelled, EventKind, Explanation};
 use ckrv_types::{Cause, Job, JobId, Page, State};
 use futures::StreamExt as _;
 use futures::future::join_all;
+use time::OffsetDateTime;
 
 /// A stack with `slots` places, whose workers hear of a cancellation within a second.
 async fn attentive(slots: u32) -> Stack {
@@ -72,13 +77,105 @@ async fn a_running_job_is_stopped_and_who_waits_for_it_is_told() {
     assert_eq!(stack.pull(&repo, job).await.file("work.txt"), "so far");
 }
 
+async fn last_beat(stack: &Stack, job: JobId) -> OffsetDateTime {
+    let beat = sqlx::query_scalar("select beat_at from attempts where job_id = $1");
+    beat.bind(job.uuid()).fetch_one(&mut stack.sql().await).await.expect("it has beaten")
+}
+
+#[tokio::test]
+async fn a_running_agent_is_told_to_stop_long_before_its_workers_next_beat() {
+    let beat = Duration::from_secs(20);
+    let seconds = |time: Duration| time.as_secs().to_string();
+    let server = vec![("CKRV_BEAT_SECONDS", seconds(beat)), ("CKRV_LEASE_SECONDS", seconds(beat * 4))];
+    let (stack, repo) = (Stack::with(Options { slots: 1, server, ..Options::default() }).await, Repo::new());
+    let gate = Gate::new();
+    let told = format!("told() {{ echo told; {}; exit 0; }}; trap told TERM", gate.stop("told"));
+    let job = stack.submit(&repo.url(), &[], &format!("{told}; echo ready; while :; do sleep 0.05; done")).await;
+    stack.until_printed(job, "ready").await;
+    wait_for("the server knows that it runs", JOB, async || {
+        (stack.status(job).await.state == State::Running).then_some(())
+    })
+    .await;
+    let before = last_beat(&stack, job).await;
+    let asked = Instant::now();
+    cancel(&stack, job).await;
+    gate.reached("told").await;
+    let heard = asked.elapsed();
+    println!("`ckrv cancel` to the agent's SIGTERM: {heard:?}, with a beat of {beat:?}");
+    assert!(heard < beat / 4, "{heard:?}");
+    assert_eq!(last_beat(&stack, job).await, before, "there was a beat in between");
+    gate.open("told");
+    let ended = stack.ended(job).await;
+    assert_eq!((ended.state, ended.cause), (State::Cancelled, Some(Cause::CancelledByUser)));
+    assert!(asked.elapsed() < beat / 2, "the end waited for a beat: {:?}", asked.elapsed());
+}
+
+/// How a way to the server deals with an answer that is long in coming.
+#[derive(Clone, Copy)]
+enum Late {
+    /// Answers in its place.
+    Refused,
+    /// Loses it.
+    Lost,
+}
+
+/// A way to the server on which no answer may take longer than a second.
+async fn impatient_way(server: String, late: Late) -> String {
+    let http = reqwest::Client::new();
+    let pass = async move |request: axum::extract::Request| {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.expect("the worker sends all of it");
+        let request = http.request(parts.method, format!("{server}{}", parts.uri)).headers(parts.headers).body(body);
+        match (tokio::time::timeout(Duration::from_secs(1), request.send()).await, late) {
+            (Ok(answer), _) => {
+                let answer = answer.expect("the server answers");
+                let status = answer.status();
+                let kind = answer.headers().get("content-type").cloned();
+                let body = answer.bytes().await.expect("all of it");
+                (status, kind.map(|kind| [("content-type", kind)]), body).into_response()
+            }
+            (Err(_), Late::Refused) => StatusCode::GATEWAY_TIMEOUT.into_response(),
+            (Err(_), Late::Lost) => std::future::pending().await,
+        }
+    };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(pass)).await });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn where_no_answer_can_be_held_back_leases_are_kept_and_a_cancel_is_heard_with_a_beat() {
+    let (beat, lease) = (Duration::from_secs(2), Duration::from_secs(8));
+    let seconds = |time: Duration| time.as_secs().to_string();
+    let server = vec![("CKRV_BEAT_SECONDS", seconds(beat)), ("CKRV_LEASE_SECONDS", seconds(lease))];
+    for late in [Late::Refused, Late::Lost] {
+        let options = Options { slots: 0, server: server.clone(), ..Options::default() };
+        let (mut stack, repo) = (Stack::with(options).await, Repo::new());
+        stack.start_runner_at(&impatient_way(stack.server_url(), late).await);
+        let job = stack.submit(&repo.url(), &["--grace", "1s"], "echo ready; sleep 600").await;
+        stack.until_printed(job, "ready").await;
+        let begun = last_beat(&stack, job).await;
+        wait_for("it has lived for longer than a lease", JOB, async || {
+            (last_beat(&stack, job).await > begun + lease).then_some(())
+        })
+        .await;
+        let asked = Instant::now();
+        cancel(&stack, job).await;
+        let ended = stack.ended(job).await;
+        println!("cancelled {:?} after it was asked for, with a beat of {beat:?}", asked.elapsed());
+        assert_eq!((ended.state, ended.attempt), (State::Cancelled, 1), "{:?}", ended.message);
+        assert!(asked.elapsed() < beat * 4, "{:?}", asked.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn waiting_for_a_job_that_is_cancelled_ends_with_3() {
     let (stack, repo) = (attentive(1).await, Repo::new());
     let url = repo.url();
     let waiting = stack.wait(&url, &["--grace", "1s", "--label", "t=x"], "sleep 600");
     let cancelling = async {
-        let job = ckrv_tests::wait::wait_for("it runs", ckrv_tests::stack::START, async || {
+        let job = wait_for("it runs", ckrv_tests::stack::START, async || {
             let jobs: Page<Job> = stack.says(&["list", "-o", "json", "--label", "t=x"]).await.exits(0).json();
             jobs.items.into_iter().find(|job| job.state == State::Running)
         })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::Stack;
-use ckrv_types::artifact::ArtifactStatus;
+use ckrv_types::artifact::{ArtifactStatus, BUNDLE};
 use tempfile::TempDir;
 
 /// A program that leaves a trace when it is run.
@@ -110,19 +110,31 @@ async fn a_poisoned_repository_runs_nothing_and_the_honest_work_comes_back() {
     trap.has_not_sprung("in the developer's checkout");
 }
 
+/// Leaves a `.gitmodules` that runs a program in whoever follows it.
+const EVIL_MODULES: &str = r#"printf '[submodule "x"]\n\tpath = x\n\turl = x\n\tupdate = !touch x\n' > .gitmodules"#;
+
 #[tokio::test]
-async fn a_result_that_git_refuses_makes_no_branch_and_its_patch_can_be_looked_at() {
+async fn work_that_git_refuses_makes_no_branch_and_its_patch_can_be_looked_at() {
     let (stack, repo) = (Stack::start().await, Repo::new());
-    let script = r#"echo honest > work.txt; printf '[submodule "x"]\n\tpath = x\n\turl = x\n\tupdate = !touch x\n' > .gitmodules"#;
-    let job = stack.wait(&repo.url(), &[], script).await.exits(0).job().to_string();
-    let folder = TempDir::new().unwrap();
-    let checkout = repo.clone_to(folder.path());
-    let said = stack.says_in(&checkout, &["pull", &job]).await.exits(1);
-    said.tells(&["error: the job's bundle is refused", "gitmodulesUpdate", "hint: `ckrv pull --output DIR"]);
-    let said = stack.says_in(&checkout, &["pull", "--output", "out", &job]).await.exits(0);
-    said.tells(&["no branch was made: the job's bundle is refused"]);
-    assert!(std::fs::read_to_string(checkout.join("out/changes.patch")).unwrap().contains("+honest"));
-    assert_eq!(git(&checkout, &["branch", "--list", "ckrv/*"]), "");
+    let loose = format!("echo honest > work.txt; {EVIL_MODULES}");
+    let committed = format!("{loose}; git add -A; git commit --quiet -m work");
+    for script in [loose, committed] {
+        let job = stack.wait(&repo.url(), &[], &script).await.exits(0).job();
+        let fault = "git refuses what would be in it: gitmodulesUpdate";
+        stack.logs(job).await.tells(&["warning: there is no branch", fault, "changes.patch"]);
+        let manifest = stack.manifest(job).await;
+        let bundle = manifest.iter().find(|artifact| artifact.name == BUNDLE).unwrap();
+        assert_eq!((bundle.status, bundle.sha256.as_ref()), (ArtifactStatus::Skipped, None), "{bundle:?}");
+
+        let (job, folder) = (job.to_string(), TempDir::new().unwrap());
+        let checkout = repo.clone_to(folder.path());
+        let said = stack.says_in(&checkout, &["pull", &job]).await.exits(1);
+        said.tells(&["has no branch", fault, "hint: `ckrv pull --output DIR"]);
+        let said = stack.says_in(&checkout, &["pull", "--output", "out", &job]).await.exits(0);
+        said.tells(&["no branch was made: ", fault]);
+        assert!(std::fs::read_to_string(checkout.join("out/changes.patch")).unwrap().contains("+honest"));
+        assert_eq!(git(&checkout, &["branch", "--list", "ckrv/*"]), "");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod artifacts;
+mod budget;
 mod claude_code;
 mod end_to_end;
 mod end_to_end_dev;
@@ -13,8 +14,11 @@ mod faults_output;
 mod faults_requests;
 mod faults_setup;
 mod faults_tree;
+mod git_over_http;
+mod git_over_ssh;
 mod house;
 mod http;
+mod identity;
 mod invariants;
 mod ledger;
 mod logs;

@@ -76,6 +76,7 @@ async fn proxy(upstream: url::Url, budget_usd: Option<f64>, said: &Arc<Mutex<Vec
         key: Secret::new(REAL_KEY),
         attempt: AttemptId { job: JobId::new(), number: 1 },
         budget_usd,
+        spent_usd: 0.0,
         say: Arc::new(move |text| said.lock().expect("nobody panicked").push(text.to_owned())),
     };
     ModelProxy::start(config).await.expect("the proxy starts")

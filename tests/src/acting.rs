@@ -61,7 +61,12 @@ impl Worker {
     }
 
     pub async fn beat(&self, phase: WorkerPhase) -> Result<WorkerHeartbeatAnswer, ClientError> {
-        self.client.heartbeat(&WorkerHeartbeat { instance: self.instance.clone(), phase, usage: None }).await
+        self.attend(phase, Duration::ZERO).await
+    }
+
+    /// A beat whose answer may be held back for `wait`.
+    pub async fn attend(&self, phase: WorkerPhase, wait: Duration) -> Result<WorkerHeartbeatAnswer, ClientError> {
+        self.client.heartbeat(&WorkerHeartbeat { instance: self.instance.clone(), phase, usage: None }, wait).await
     }
 
     /// Ends the attempt: `None` for success.

@@ -15,5 +15,6 @@ pub mod refusing;
 pub mod replica;
 pub mod repo;
 pub mod runners;
+pub mod ssh_host;
 pub mod stack;
 pub mod wait;

@@ -12,6 +12,8 @@ use ckrv_dev::testing::{self, TestS3};
 use ckrv_server::db::roles::RoleUrls;
 use ckrv_types::Secret;
 use ckrv_types::identity::Bootstrapped;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -158,7 +160,14 @@ impl Stack {
         }
     }
 
-    /// Waits until the server ends by itself (at a crash point).
+    /// Tells the server to end, in order.
+    pub fn terminate_server(&self) {
+        let id = self.server.as_ref().and_then(Child::id).expect("the server runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id fits"));
+        kill(pid, Signal::SIGTERM).expect("the server can be told");
+    }
+
+    /// Waits until the server ends by itself (at a crash point), or because it was told to.
     pub async fn server_died(&mut self, limit: Duration) -> ExitStatus {
         let mut child = self.server.take().expect("the server runs");
         let died = tokio::time::timeout(limit, child.wait()).await;
@@ -188,10 +197,15 @@ impl Stack {
     }
 
     pub fn start_runner(&mut self) {
+        self.start_runner_at(&self.server_url());
+    }
+
+    /// The same, with another way to the server.
+    pub fn start_runner_at(&mut self, server: &str) {
         let mut command = Command::new(program("ckrv-worker"));
         command
             .arg("local")
-            .args(["--server", &self.server_url()])
+            .args(["--server", server])
             .arg("--token-file")
             .arg(self.home.path().join("runner-token"))
             .args(["--slots", &self.options.slots.max(1).to_string()])

@@ -1,10 +1,12 @@
 //! What every command works with: the printer, the files' place, and the control plane to talk to.
 
 use std::cell::Cell;
+use std::str::FromStr;
 
 use url::{Host, Url};
 
 use ckrv_client::{Client, ClientConfig, Retry};
+use ckrv_types::id::InvalidId;
 use ckrv_types::{JobId, Secret};
 
 use crate::cli::Global;
@@ -120,11 +122,14 @@ pub fn is_this_machine(url: &Url) -> bool {
     }
 }
 
-/// An id as the user typed it; one that cannot exist is not found.
+/// A job's id as the user typed it.
 pub fn job_id(text: &str) -> Result<JobId, Failure> {
-    text.parse().map_err(|error: ckrv_types::id::InvalidId| {
-        Failure::new(ExitStatus::NotFound, error.to_string()).hint("`ckrv list` shows your jobs")
-    })
+    id(text, "`ckrv list` shows your jobs")
+}
+
+/// An id as the user typed it; one that cannot exist is not found, and `hint` says where to look.
+pub fn id<T: FromStr<Err = InvalidId>>(text: &str, hint: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: InvalidId| Failure::new(ExitStatus::NotFound, error.to_string()).hint(hint))
 }
 
 /// What stands on stdin, for secrets and prompts.

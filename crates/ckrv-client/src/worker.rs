@@ -76,8 +76,15 @@ impl WorkerClient {
         self.transport.json(self.transport.post(["v1", "worker", "start"]).json(start), "a start").await
     }
 
-    pub async fn heartbeat(&self, beat: &WorkerHeartbeat) -> Result<WorkerHeartbeatAnswer, ClientError> {
-        self.transport.json(self.transport.post(["v1", "worker", "heartbeat"]).json(beat), "a heartbeat's answer").await
+    /// The beat counts as it arrives; its answer comes as soon as there is something to obey, at the latest after `wait` (whole
+    /// seconds; a server that knows of no waiting answers at once).
+    pub async fn heartbeat(
+        &self,
+        beat: &WorkerHeartbeat,
+        wait: Duration,
+    ) -> Result<WorkerHeartbeatAnswer, ClientError> {
+        let request = self.transport.post(["v1", "worker", "heartbeat"]).query(&[("wait", wait.as_secs())]).json(beat);
+        self.transport.json_after(wait, request, "a heartbeat's answer").await
     }
 
     /// Appends `frame`, a zstd frame of NDJSON lines numbered from `first_seq`.

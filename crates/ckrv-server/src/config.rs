@@ -14,6 +14,11 @@ pub struct Config {
     #[arg(long, env = "CKRV_LISTEN", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
 
+    /// Address of a listener for `/metrics`, with `/healthz` and `/readyz`, such as 127.0.0.1:9090. Absent: no measurements
+    /// are given out. Whoever reaches it may read it.
+    #[arg(long, env = "CKRV_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+
     #[command(flatten)]
     pub database: DatabaseConfig,
 

@@ -59,7 +59,7 @@ impl AppState {
             credentials: Credentials::default(),
             addresses: AddressLimit::new(config.rate_per_address),
             streams: Streams::new(metrics.streams.clone()),
-            readiness: Readiness::default(),
+            readiness: Readiness::new(&metrics.component_up),
             metrics,
             config,
             shutdown,

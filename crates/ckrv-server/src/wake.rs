@@ -2,7 +2,8 @@
 //!
 //! A wake-up is a hint and carries no data: whoever is woken looks at the database. Waiters of this process are woken at
 //! once; those of other replicas by NOTIFY, sent after commit from a connection of its own and coalesced over
-//! [`COALESCE`]. A lost hint costs delay, never work: every waiter also looks each [`LOOK`].
+//! [`COALESCE`]. A lost hint costs delay, never work: every waiter also looks each [`LOOK`], and a worker, of which there
+//! may be thousands with nothing to hear, with its next beat.
 //!
 //! NOTIFY's payload is `<origin> <topic>`, so that a replica does not wake its own waiters twice.
 
@@ -35,6 +36,8 @@ enum Topic {
     Job(JobId),
     /// A runner's list of assignments.
     Runner(RunnerId),
+    /// A request to cancel a job, which its worker should hear.
+    Cancel(JobId),
     /// Work or room for admission.
     Admission,
 }
@@ -44,6 +47,7 @@ impl fmt::Display for Topic {
         match self {
             Self::Job(id) => id.fmt(f),
             Self::Runner(id) => id.fmt(f),
+            Self::Cancel(id) => write!(f, "cancel {id}"),
             Self::Admission => f.write_str("admission"),
         }
     }
@@ -55,6 +59,9 @@ impl FromStr for Topic {
     fn from_str(text: &str) -> Result<Self, ()> {
         if text == "admission" {
             return Ok(Self::Admission);
+        }
+        if let Some(job) = text.strip_prefix("cancel ") {
+            return job.parse().map(Self::Cancel).map_err(drop);
         }
         text.parse().map(Self::Job).or_else(|_| text.parse().map(Self::Runner)).map_err(drop)
     }
@@ -87,6 +94,11 @@ impl Wake {
         self.subscribe(Topic::Runner(runner))
     }
 
+    /// Waits for a request to cancel a job.
+    pub fn cancel(&self, job: JobId) -> Waiter {
+        self.subscribe(Topic::Cancel(job))
+    }
+
     /// Waits for something to admit, or somebody to give it to.
     pub fn admission(&self) -> Waiter {
         self.subscribe(Topic::Admission)
@@ -99,6 +111,10 @@ impl Wake {
 
     pub fn notify_runner(&self, runner: RunnerId) {
         self.notify(Topic::Runner(runner));
+    }
+
+    pub fn notify_cancel(&self, job: JobId) {
+        self.notify(Topic::Cancel(job));
     }
 
     pub fn notify_admission(&self) {
@@ -141,6 +157,11 @@ impl Waiter {
     pub async fn wait(&mut self) {
         // The sender lives as long as this waiter, so the only other outcome is that the time is over.
         let _ = tokio::time::timeout(LOOK, self.woken.changed()).await;
+    }
+
+    /// The same without an end of its own: for who looks again anyway, or costs too much in great numbers.
+    pub async fn wait_for_hint(&mut self) {
+        let _ = self.woken.changed().await;
     }
 }
 
@@ -270,9 +291,12 @@ mod tests {
 
     #[test]
     fn topics_survive_the_wire() {
-        for topic in [Topic::Job(JobId::new()), Topic::Runner(RunnerId::new()), Topic::Admission] {
+        let job = JobId::new();
+        for topic in [Topic::Job(job), Topic::Runner(RunnerId::new()), Topic::Cancel(job), Topic::Admission] {
             assert_eq!(topic.to_string().parse(), Ok(topic));
         }
-        assert_eq!("nonsense".parse::<Topic>(), Err(()));
+        for unknown in ["nonsense", "cancel", "cancel nonsense"] {
+            assert_eq!(unknown.parse::<Topic>(), Err(()));
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod attempt;
 pub mod cause;
 pub mod collection;
+pub mod fsck;
 pub mod id;
 pub mod identity;
 pub mod job;

@@ -49,9 +49,11 @@ pub const ARTIFACT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Artifact name: a relative path with `/`.
 pub const ARTIFACT_NAME_CHARS: usize = 512;
 
-/// A worker or runner beats this often, and is lost after [`LEASE_SECONDS`] of silence.
-pub const BEAT_SECONDS: u64 = 10;
-pub const LEASE_SECONDS: u64 = 30;
+/// A worker or runner beats this often, and is lost after [`LEASE_SECONDS`] of silence: three beats may fail to arrive, and
+/// what it had is ended within 30 s of the last that did.
+pub const BEAT_SECONDS: u64 = 8;
+pub const LEASE_SECONDS: u64 = 25;
+const _: () = assert!(LEASE_SECONDS > 3 * BEAT_SECONDS && LEASE_SECONDS < 30);
 /// A partial line is shown after this silence, in milliseconds.
 pub const PARTIAL_LINE_MILLIS: u64 = 200;
 /// A stream without events sends a comment this often; its right to read is checked again as often as said.
@@ -61,8 +63,9 @@ pub const STREAM_RECHECK_SECONDS: u64 = 30;
 pub const RUNNER_CAPACITY: u32 = 10_000;
 pub const RUNNER_CLASSES: usize = 256;
 pub const RUNNER_ITEMS: usize = 20_000;
-/// Longest long poll for assignments.
+/// Longest long polls: a runner's for assignments, a worker's with its heartbeat.
 pub const ASSIGNMENTS_WAIT_SECONDS: u64 = 30;
+pub const HEARTBEAT_WAIT_SECONDS: u64 = 30;
 pub const IDEMPOTENCY_HOURS: u64 = 24;
 
 /// The four limits of an attempt: default and largest, in seconds.

@@ -56,7 +56,7 @@ pub struct JobSpec {
     pub limits: Limits,
     #[serde(default, deserialize_with = "object")]
     pub retries: Retries,
-    /// Hard cap on the model's cost, in US dollars.
+    /// Hard cap on the model's cost over all of the job's attempts, in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0, maximum = 10000))]
     pub budget_usd: Option<f64>,

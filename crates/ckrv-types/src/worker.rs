@@ -2,7 +2,8 @@
 //!
 //! 1. `POST start` (bearer: bootstrap token) binds the attempt to the worker's random instance and answers the attempt
 //!    token and the specification. The same instance gets the same answer again; another gets `other_instance`.
-//! 2. `POST heartbeat` every [`crate::limits::BEAT_SECONDS`] and at each change of phase; answers whether to cancel.
+//! 2. `POST heartbeat?wait=N` every [`crate::limits::BEAT_SECONDS`] and at each change of phase renews the lease as it
+//!    arrives; answers whether to cancel as soon as somebody asks for that, at the latest after N seconds.
 //! 3. `POST logs?first_seq=N` appends a batch: a zstd frame of NDJSON [`crate::log::Line`]s, numbered from N.
 //! 4. `POST artifacts` answers a place to PUT one object to.
 //! 5. `POST finish`, last: outcome, manifest and the log's last line. The worker exits 0 only after it is acknowledged.
@@ -42,6 +43,9 @@ pub struct Started {
     /// Bearer of the other routes.
     pub attempt_token: AttemptToken,
     pub spec: JobSpec,
+    /// What the job's earlier attempts have spent of its budget, in US dollars, by their proxies' count.
+    #[serde(default)]
+    pub spent_usd: f64,
     /// The number of the log's next line: 1, or more when this instance has sent lines before.
     pub next_seq: u64,
     pub beat_seconds: u64,

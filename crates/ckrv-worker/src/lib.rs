@@ -18,5 +18,7 @@ pub mod supervise;
 mod backoff;
 mod disk;
 mod human;
+#[cfg(target_os = "linux")]
+mod proc;
 mod refusal;
 mod upload;

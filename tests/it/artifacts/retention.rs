@@ -1,7 +1,10 @@
 use ckrv_server::retention;
-use ckrv_types::artifact::ArtifactStatus::Stored;
+use ckrv_types::Cause;
+use ckrv_types::artifact::ArtifactStatus::{Failed, Stored};
+use ckrv_types::worker::Upload;
 use reqwest::StatusCode;
 
+use super::artifact;
 use crate::logs::{Fixture, lines};
 
 /// A finished job with two objects in the store, as if it had ended so many days ago.
@@ -87,6 +90,27 @@ async fn the_jobs_row_goes_later_with_all_that_hangs_on_it() {
         assert_eq!(rows(&fixture, table).await, 0, "{table}");
     }
     assert_eq!(fixture.get("").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_a_worker_put_and_never_said_to_be_stored_is_removed_with_the_rest() {
+    let fixture = Fixture::new().await;
+    // One arrived, one is on its way when the worker is lost, and arrives all the same.
+    fixture.store(1, "arrived", b"x").await;
+    let late: Upload = fixture.offer(1, &artifact("late", b"y")).await.json().await.unwrap();
+    fixture.end(1, Some(Cause::WorkerLost), None).await;
+    assert_eq!(fixture.put(&late, b"y").await, StatusCode::OK);
+    let left = fixture.manifest().await.items;
+    assert!(left.len() == 2 && left.iter().all(|item| item.status == Failed), "{left:?}");
+    assert_eq!(fixture.get("/arrived").await.status(), StatusCode::NOT_FOUND);
+
+    fixture.end(2, Some(Cause::AgentExit), None).await;
+    let mut sql = fixture.installation.sql().await;
+    let keys: Vec<String> = sqlx::query_scalar("select object_key from artifacts").fetch_all(&mut sql).await.unwrap();
+    assert_eq!(stored(&fixture, &keys).await, 2);
+    ended_days_ago(&fixture, 8).await;
+    retention::tick(fixture.installation.state()).await.unwrap();
+    assert_eq!((stored(&fixture, &keys).await, rows(&fixture, "artifacts").await), (0, 0));
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
+use ckrv_server::db::transition::Transition;
+use ckrv_tests::acting::SOON;
+use ckrv_tests::wait::wait_for;
 use ckrv_types::artifact::ArtifactStatus::{Failed, Skipped, Stored};
 use ckrv_types::worker::{NewArtifact, Upload};
-use ckrv_types::{ProblemCode, limits};
+use ckrv_types::{Cause, ProblemCode, limits};
 use reqwest::StatusCode;
 
 use super::artifact;
@@ -41,6 +44,7 @@ async fn what_a_worker_says_is_checked_against_the_store() {
             ],
         )
         .await;
+    fixture.end(1, None, Some(0)).await;
     let manifest = fixture.manifest().await;
     let outcome = |name: &str| {
         let item = manifest.items.iter().find(|item| item.name == name).unwrap_or_else(|| panic!("{name} is missing"));
@@ -88,6 +92,30 @@ async fn nothing_is_taken_for_an_attempt_that_is_over_or_that_never_was() {
     assert_eq!(over.status(), StatusCode::GONE);
     let over = problem(over).await;
     assert_eq!((over.code, over.sealed_seq), (ProblemCode::Sealed, Some(0)));
+}
+
+#[tokio::test]
+async fn what_is_offered_while_the_attempt_ends_is_refused_and_not_left_pending() {
+    let fixture = Fixture::new().await;
+    let (state, org) = (fixture.installation.state(), fixture.installation.keys().org);
+    let mut ending = state.db.tenant(org).await.unwrap();
+    let end = Transition::end(fixture.attempt(1), Cause::AgentExit, None);
+    assert!(end.apply(&mut ending).await.unwrap().unwrap().applied);
+    let waiting = async {
+        let sql = tokio::sync::Mutex::new(fixture.installation.sql().await);
+        wait_for("the offer waits for the end", SOON, async || {
+            let locked =
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            let locked: i64 = sqlx::query_scalar(locked).fetch_one(&mut *sql.lock().await).await.unwrap();
+            (locked == 1).then_some(())
+        })
+        .await;
+        ending.commit().await.unwrap();
+    };
+    let offered = artifact("a", b"x");
+    let (offered, ()) = tokio::join!(fixture.offer(1, &offered), waiting);
+    assert_eq!(offered.status(), StatusCode::GONE);
+    assert_eq!(fixture.manifest().await.items, []);
 }
 
 #[tokio::test]

@@ -1,43 +1,22 @@
 //! The worker of a job's first attempt dies at one place: the second attempt does it, or the first had done it.
 
-use std::path::PathBuf;
-
 use ckrv_tests::stack::{program, restrict};
 use ckrv_types::Cause;
-use futures::future::join_all;
 
 use super::*;
 
-pub const VISITS: [&str; 12] = [
-    "worker.before-start",
-    "worker.after-start",
-    "worker.after-clone",
-    "worker.after-agent-start",
-    "worker.before-append",
-    "worker.after-append",
-    "worker.after-agent-exit",
-    "worker.after-collect",
-    "worker.between-uploads",
-    "worker.after-last-append",
-    "worker.before-finish",
-    "worker.after-finish",
-];
+pub const PLACES: &str = "worker.";
 
 /// From here on the job is over.
 const TOO_LATE: &str = "worker.after-finish";
 
 #[tokio::test]
 async fn a_worker_that_dies_anywhere_is_noticed_and_its_job_ends_well() {
-    let (stack, repo) = (Stack::start().await, Repo::new());
-    let visits = join_all(VISITS.map(|point| visit(&stack, &repo, point))).await;
-    let (jobs, homes): (Vec<JobId>, Vec<PathBuf>) = visits.into_iter().unzip();
-    let mut judged = stack.judged(&jobs);
-    judged.homes = homes;
-    stack.all_hold(&judged).await;
+    visit_all(PLACES, visit).await;
 }
 
-async fn visit(stack: &Stack, repo: &Repo, point: &str) -> (JobId, PathBuf) {
-    let class = point.replace('.', "-");
+async fn visit(stack: &Stack, repo: &Repo, point: &str) -> Left {
+    let class = class_of(point);
     let worker = dies_once(stack, point, &class);
     let runner = stack.class_runner(&class, &[("CKRV_WORKER_EXE", worker.display().to_string())]).await;
     let job = submit(&stack.client(), JobSpec { class: Some(class), ..spec(repo) }).await;
@@ -53,10 +32,7 @@ async fn visit(stack: &Stack, repo: &Repo, point: &str) -> (JobId, PathBuf) {
     wait_for(&format!("the runner sees the worker die at {point}"), START, async || seen()).await;
     let last = job.attempt.to_string();
     stack.says(&["logs", "--attempt", &last, &job.id.to_string()]).await.exits(0).prints(&["begun\ndone\n"]);
-    let home = runner.home();
-    // It clears up before it may go.
-    wait_for("the runner clears up", START, async || is_empty(&home.join("work")).then_some(())).await;
-    (job.id, home)
+    (job.id, cleared_up(&runner).await)
 }
 
 /// A worker's program whose first process, and no other, dies at `point`.
@@ -76,8 +52,4 @@ fn dies_once(stack: &Stack, point: &str, class: &str) -> PathBuf {
 fn make_executable(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).expect("the mode can be set");
-}
-
-fn is_empty(folder: &std::path::Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }

@@ -6,9 +6,16 @@ use ckrv_server::sweeper;
 use ckrv_tests::acting::{SOON, assignment_of, refused, work_on};
 use ckrv_tests::replica::{Installation, Loops, spec, submit};
 use ckrv_tests::wait::wait_for;
+use ckrv_types::artifact::ArtifactStatus;
 use ckrv_types::attempt::Seal;
+use ckrv_types::limits::{BEAT_SECONDS, LEASE_SECONDS, SLACK_SECONDS};
+use ckrv_types::worker::NewArtifact;
 use ckrv_types::worker::WorkerPhase;
 use ckrv_types::{AttemptId, Cause, Job, JobId, ProblemCode, State};
+
+fn seconds(seconds: u64) -> f64 {
+    Duration::from_secs(seconds).as_secs_f64()
+}
 
 /// Moves a column of the attempt's into the past.
 async fn age(on: &Installation, attempt: AttemptId, column: &'static str, seconds: f64) {
@@ -44,7 +51,7 @@ async fn a_silent_worker_is_lost_after_its_lease_and_its_late_word_counts_no_mor
     let worker = work_on(&on.replica, &runner, job).await;
     worker.beat(WorkerPhase::Running).await.unwrap();
 
-    age(&on, worker.attempt(), "beat_at", 29.0).await;
+    age(&on, worker.attempt(), "beat_at", seconds(LEASE_SECONDS - 1)).await;
     assert_eq!(sweep(&on, job).await.state, State::Running);
     age(&on, worker.attempt(), "beat_at", 2.0).await;
     let swept = sweep(&on, job).await;
@@ -59,6 +66,29 @@ async fn a_silent_worker_is_lost_after_its_lease_and_its_late_word_counts_no_mor
 }
 
 #[tokio::test]
+async fn what_a_lost_worker_had_not_stored_to_the_end_is_said_to_have_failed() {
+    let on = Installation::new(Loops::Off).await;
+    let runner = on.runner(1).await;
+    on.let_the_sweeper_judge().await;
+    let job = submit(&on.client(), spec()).await.id;
+    admitted(&on).await;
+    let worker = work_on(&on.replica, &runner, job).await;
+    let offer = NewArtifact {
+        name: "files/half".to_owned(),
+        size: 3,
+        sha256: "ab".repeat(32),
+        content_type: "text/plain".to_owned(),
+    };
+    worker.client.new_artifact(&offer).await.unwrap();
+    assert_eq!(on.client().artifacts(job).await.unwrap().items[0].status, ArtifactStatus::Pending);
+    age(&on, worker.attempt(), "beat_at", seconds(LEASE_SECONDS + 1)).await;
+    assert_eq!(sweep(&on, job).await.cause, Some(Cause::WorkerLost));
+    let left = &on.client().artifacts(job).await.unwrap().items[0];
+    assert_eq!((left.status, left.attempt), (ArtifactStatus::Failed, 1));
+    assert!(left.message.as_deref().unwrap().contains("did not say"), "{left:?}");
+}
+
+#[tokio::test]
 async fn a_lost_runner_strands_only_what_has_not_started() {
     let on = Installation::new(Loops::Off).await;
     let runner = on.runner(2).await;
@@ -67,7 +97,11 @@ async fn a_lost_runner_strands_only_what_has_not_started() {
     admitted(&on).await;
     let worker = work_on(&on.replica, &runner, started).await;
     let mut sql = on.sql().await;
-    sqlx::query("update runners set beat_at = now() - interval '31 seconds'").execute(&mut sql).await.unwrap();
+    sqlx::query("update runners set beat_at = now() - make_interval(secs => $1)")
+        .bind(seconds(LEASE_SECONDS + 1))
+        .execute(&mut sql)
+        .await
+        .unwrap();
     let waiting = sweep(&on, waiting).await;
     assert_eq!((waiting.state, waiting.cause), (State::Queued, Some(Cause::RunnerLost)));
     assert_eq!(on.client().job(started).await.unwrap().state, State::Starting);
@@ -86,8 +120,9 @@ async fn after_an_outage_of_ours_everybody_has_a_whole_lease_to_be_heard_again()
     for (what, name) in [("the sweeper", "sweeper"), ("the way in", "way-in")] {
         on.let_the_sweeper_judge().await;
         let mut sql = on.sql().await;
-        sqlx::query("update service_beats set beat_at = now() - interval '11 seconds' where name = $1")
+        sqlx::query("update service_beats set beat_at = now() - make_interval(secs => $2) where name = $1")
             .bind(name)
+            .bind(seconds(BEAT_SECONDS + 1))
             .execute(&mut sql)
             .await
             .unwrap();
@@ -116,8 +151,7 @@ async fn each_limit_ends_an_attempt_with_its_own_cause() {
     let runner = on.runner(100).await;
     on.let_the_sweeper_judge().await;
     let limits = spec().limits;
-    let slack = 30.0;
-    let seconds = |seconds: u64| Duration::from_secs(seconds).as_secs_f64();
+    let slack = seconds(SLACK_SECONDS);
 
     let queued = submit(&on.client(), spec()).await.id;
     age(&on, AttemptId { job: queued, number: 1 }, "queued_at", seconds(limits.queue) + 1.0).await;

@@ -1,10 +1,14 @@
 //! Which causes are worth another attempt, and what is seen meanwhile.
 
+use std::time::Duration;
+
 use ckrv_tests::acting::{SOON, assignment_of, start, work_on};
 use ckrv_tests::replica::{Installation, Loops, MACHINE, spec, submit};
 use ckrv_types::job::EventKind;
 use ckrv_types::runner::{Observation, Observations, Phase};
 use ckrv_types::spec::Retries;
+use ckrv_types::usage::{Usage, UsageSource};
+use ckrv_types::worker::{WorkerHeartbeat, WorkerPhase};
 use ckrv_types::{Cause, JobId, JobSpec, State};
 use futures::TryStreamExt as _;
 
@@ -99,4 +103,29 @@ async fn a_retry_is_a_new_job_of_the_same_specification_and_only_of_a_finished_o
     let again = on.client().retry(job.id).await.unwrap();
     assert_eq!((again.retry_of, &again.spec, again.state), (Some(job.id), &job.spec, State::Queued));
     assert_ne!(again.id, job.id);
+}
+
+#[tokio::test]
+async fn a_further_attempt_hears_what_those_before_it_have_spent_and_a_new_job_begins_with_nothing_spent() {
+    let on = Installation::new(Loops::On).await;
+    let runner = on.runner(1).await;
+    let job = submit(&on.client(), spec()).await;
+    let usage = |source, cost_usd| Some(Usage { source, cost_usd, ..Usage::default() });
+    let attempts = [
+        // What its last beat said is known of a worker that was never heard again.
+        (0.0, usage(UsageSource::Proxy, Some(0.25))),
+        // An agent's own word on money is not believed.
+        (0.25, usage(UsageSource::Agent, Some(9.0))),
+        (0.25, None),
+    ];
+    for (spent, usage) in attempts {
+        let worker = work_on(&on.replica, &runner, job.id).await;
+        assert!((worker.started.spent_usd - spent).abs() < 1e-9, "{:?}", worker.started);
+        let beat = WorkerHeartbeat { instance: worker.instance.clone(), phase: WorkerPhase::Running, usage };
+        worker.client.heartbeat(&beat, Duration::ZERO).await.unwrap();
+        worker.finish(Some(Cause::WorkerLost)).await.unwrap();
+        end_back_off(&on, job.id).await;
+    }
+    let again = on.client().retry(job.id).await.unwrap();
+    assert_eq!(work_on(&on.replica, &runner, again.id).await.started.spent_usd.to_bits(), 0.0_f64.to_bits());
 }

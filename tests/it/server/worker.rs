@@ -1,5 +1,7 @@
 //! The worker's protocol: one instance holds the attempt, and its first last word counts.
 
+use std::time::Duration;
+
 use ckrv_tests::acting::{assignment_of, instance, refused, start, work_on};
 use ckrv_tests::replica::{Installation, Loops, spec, submit};
 use ckrv_types::usage::Usage;
@@ -24,7 +26,7 @@ async fn the_first_instance_takes_the_attempt_and_only_it_gets_the_answer_again(
     }
     let job = on.client().job(job).await.unwrap();
     assert_eq!((job.state, job.attempts[0].node.as_deref()), (State::Starting, Some("test-node")));
-    assert!(runner.assignments(std::time::Duration::ZERO, None).await.unwrap().items[0].started);
+    assert!(runner.assignments(Duration::ZERO, None).await.unwrap().items[0].started);
 }
 
 #[tokio::test]
@@ -66,7 +68,8 @@ async fn the_phase_only_goes_on_and_usage_is_kept() {
         (WorkerPhase::Running, State::Finishing),
     ] {
         let usage = Some(Usage { model: Some("m\0".into()), output_tokens: 7, ..Usage::default() });
-        worker.client.heartbeat(&WorkerHeartbeat { instance: worker.instance.clone(), phase, usage }).await.unwrap();
+        let beat = WorkerHeartbeat { instance: worker.instance.clone(), phase, usage };
+        worker.client.heartbeat(&beat, Duration::ZERO).await.unwrap();
         assert_eq!(on.client().job(job).await.unwrap().state, expected);
     }
     worker.beat(WorkerPhase::Finishing).await.unwrap();

@@ -86,7 +86,7 @@ const PLAIN: &[(Rule, &str)] = &[
         Rule::ArtifactsSettled,
         "select format('`%s` of attempt %s of job %s is pending', r.name, r.attempt, r.job_id)
          from artifacts r join attempts a on a.job_id = r.job_id and a.number = r.attempt
-         where r.status = 'pending' and a.state = 'succeeded'",
+         where r.status = 'pending' and a.rank = 100",
     ),
 ];
 

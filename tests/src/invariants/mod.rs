@@ -58,7 +58,7 @@ pub enum Rule {
     ArchiveWhole,
     /// An artifact that is said to be stored is, with its size and hash.
     ArtifactsStored,
-    /// An attempt that succeeded has an outcome for each of its artifacts.
+    /// An attempt that is over has an outcome for each of its artifacts.
     ArtifactsSettled,
     /// The API shows the job and its log as the database has them.
     ApiAgrees,

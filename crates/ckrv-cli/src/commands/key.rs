@@ -2,17 +2,17 @@
 
 use clap::Subcommand;
 use comfy_table::Cell;
-use serde::Serialize;
 
-use ckrv_types::identity::{ApiKey, CreateKey, WithToken};
+use ckrv_types::identity::{ApiKey, CreateKey};
 use ckrv_types::{KeyId, Page, ProjectId};
 
-use crate::context::Context;
+use crate::commands::tokened::show_made;
+use crate::context::{self, Context};
 use crate::duration::{age, moment};
 use crate::env;
 use crate::exit::ExitStatus;
-use crate::failure::{Failure, Outcome};
-use crate::format::{Format, Show, View, short};
+use crate::failure::Outcome;
+use crate::format::{Show, View, short};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ckrv key create ci --expires-in-days 90\n  ckrv key list\n  ckrv key revoke KEY")]
@@ -48,45 +48,16 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     match args.command {
         Command::List => context.printer.show(&client.keys().await?, context.format())?,
         Command::Create { name, project, expires_in_days } => {
-            let created = client.create_key(&CreateKey { name, project, expires_in_days }).await?;
-            show_token(context, &created, &created.item.id.to_string())?;
+            let wanted = CreateKey { name, project, expires_in_days };
+            show_made(context, &client.create_key(&wanted).await?)?;
         }
         Command::Revoke { key } => {
-            let id: KeyId = key.parse().map_err(|error: ckrv_types::id::InvalidId| no_such(&error, "ckrv key list"))?;
+            let id: KeyId = context::id(&key, "`ckrv key list` shows them")?;
             client.revoke_key(id).await?;
             context.printer.note(&format!("{id} is revoked"));
         }
     }
     Ok(ExitStatus::Done)
-}
-
-/// An id that cannot exist.
-pub fn no_such(error: &ckrv_types::id::InvalidId, list: &str) -> Failure {
-    Failure::new(ExitStatus::NotFound, error.to_string()).hint(format!("`{list}` shows them"))
-}
-
-/// The token alone on stdout, so that it can be piped to where it is kept; or the whole as JSON or YAML.
-pub fn show_token<T: Serialize>(context: &Context, created: &WithToken<T>, id: &str) -> Result<(), Failure>
-where
-    WithToken<T>: Show,
-{
-    match context.format() {
-        Format::Table => {
-            context.printer.note(&format!("{id}: the token is shown this one time"));
-            context.printer.data(&created.token)
-        }
-        other => context.printer.show(created, other),
-    }
-}
-
-impl Show for WithToken<ApiKey> {
-    fn table(&self, _view: View) -> String {
-        self.token.clone()
-    }
-
-    fn names(&self) -> Vec<String> {
-        vec![self.item.id.to_string()]
-    }
 }
 
 impl Show for Page<ApiKey> {

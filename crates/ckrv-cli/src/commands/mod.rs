@@ -17,6 +17,7 @@ pub mod status;
 
 mod ending;
 mod job_view;
+mod tokened;
 
 use crate::cli::Command;
 use crate::context::Context;

@@ -3,11 +3,11 @@
 use clap::Subcommand;
 use comfy_table::Cell;
 
-use ckrv_types::identity::{CreateRunner, RunnerInfo, WithToken};
+use ckrv_types::identity::{CreateRunner, RunnerInfo};
 use ckrv_types::{Page, RunnerId};
 
-use crate::commands::key::{no_such, show_token};
-use crate::context::Context;
+use crate::commands::tokened::show_made;
+use crate::context::{self, Context};
 use crate::duration::age;
 use crate::exit::ExitStatus;
 use crate::failure::Outcome;
@@ -41,27 +41,15 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     match args.command {
         Command::List => context.printer.show(&client.runners().await?, context.format())?,
         Command::Create { name } => {
-            let created = client.create_runner(&CreateRunner { name }).await?;
-            show_token(context, &created, &created.item.id.to_string())?;
+            show_made(context, &client.create_runner(&CreateRunner { name }).await?)?;
         }
         Command::Revoke { runner } => {
-            let id: RunnerId =
-                runner.parse().map_err(|error: ckrv_types::id::InvalidId| no_such(&error, "ckrv runner list"))?;
+            let id: RunnerId = context::id(&runner, "`ckrv runner list` shows them")?;
             client.revoke_runner(id).await?;
             context.printer.note(&format!("{id} is revoked"));
         }
     }
     Ok(ExitStatus::Done)
-}
-
-impl Show for WithToken<RunnerInfo> {
-    fn table(&self, _view: View) -> String {
-        self.token.clone()
-    }
-
-    fn names(&self) -> Vec<String> {
-        vec![self.item.id.to_string()]
-    }
 }
 
 impl Show for Page<RunnerInfo> {

@@ -47,10 +47,16 @@ async fn presigned_put(client: &Client, key: &str, body: &[u8]) -> PresignedRequ
     put.presigned(ten_minutes()).await.unwrap()
 }
 
-async fn send(request: &PresignedRequest, body: &'static [u8]) -> (StatusCode, String) {
+/// A client of no library's making.
+fn http() -> reqwest::Client {
+    // Another test may have done it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+async fn send(request: &PresignedRequest, body: &'static [u8]) -> (StatusCode, String) {
     let method: Method = request.method().parse().unwrap();
-    let mut http = reqwest::Client::new().request(method, request.uri()).body(body);
+    let mut http = http().request(method, request.uri()).body(body);
     for (name, value) in request.headers().filter(|(name, _)| *name != "content-length") {
         http = http.header(name, value);
     }
@@ -104,7 +110,7 @@ async fn a_presigned_put_takes_the_signed_body_and_a_presigned_get_gives_it_back
     let get = client.get_object().bucket(BUCKET).key("artifact").presigned(ten_minutes()).await.unwrap();
     assert_eq!(send(&get, b"").await, (StatusCode::OK, "the work".to_owned()));
     let forged = get.uri().replace("/artifact?", "/other?");
-    assert_eq!(reqwest::get(forged).await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(http().get(forged).send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -140,8 +146,7 @@ async fn a_put_with_a_wrong_checksum_is_refused_and_leaves_no_object() {
 async fn strangers_are_refused() {
     let s3 = testing::s3().await;
     let url = format!("{}/{BUCKET}/artifact", s3.endpoint());
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    assert_eq!(reqwest::get(url).await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(http().get(url).send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -170,7 +175,7 @@ async fn keys_and_objects_last_over_a_restart_and_a_second_bucket_is_apart() {
     let endpoint = s3.endpoint().to_owned();
     let client = client(&s3);
     s3.stop().await;
-    assert!(reqwest::get(&endpoint).await.is_err(), "nobody listens any more");
+    assert!(http().get(&endpoint).send().await.is_err(), "nobody listens any more");
 
     let s3 = EmbeddedS3::start(folder.path(), address).await.unwrap();
     let kept = client.get_object().bucket("second").key("kept").send().await.unwrap();

@@ -87,6 +87,7 @@ async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>
     tx.commit().await?;
     crash_point!("server.cancel.committed");
     state.wake.notify_job(id);
+    state.wake.notify_cancel(id);
     if let Some(moved) = ended {
         moved.announce(id, &state.wake);
     }
@@ -134,13 +135,12 @@ async fn retry(
 
 /// The last steps of both ways to a new job.
 async fn accept(state: &AppState, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) -> ApiResult<Created> {
-    match jobs::submit(&mut tx, &new).await {
+    let job = match jobs::submit(&mut tx, &new).await {
         Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
             return Err(invalid("project", "there is no such project"));
         }
         submitted => submitted?,
-    }
-    let job = jobs::get(&mut tx, new.id, None).await?.ok_or(ProblemCode::Internal)?;
+    };
     let body = to_value(&job);
     once.keep(&mut tx, &body).await?;
     tx.commit().await?;

@@ -5,22 +5,21 @@ use axum::http::{HeaderMap, StatusCode};
 use ckrv_types::identity::{ApiKey, CreateKey, WithToken};
 use ckrv_types::token::TokenKind;
 use ckrv_types::{KeyId, Page};
-use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
-use super::shown_once::{NewToken, shown};
+use super::shown_once::Tokened;
 use super::{Created, check_name, invalid, no_such};
 use crate::auth::Auth;
+use crate::db::Tx;
 use crate::db::keys::{self, NewKey};
 use crate::error::ApiResult;
 use crate::http::extract::{Body, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::state::AppState;
 
-const COLLECTION: &str = "/v1/keys";
-const KIND: TokenKind = TokenKind::Live;
+const KEYS: Tokened = Tokened { collection: "/v1/keys", kind: TokenKind::Live };
 /// A hundred years are as good as for ever.
 const DAYS_MAX: u32 = 36_500;
 
@@ -57,34 +56,18 @@ async fn create(
         return Err(invalid("expires_in_days", format!("1 to {DAYS_MAX}")));
     }
     let once = Once::new(&auth, "POST /v1/keys", &key, &[&body]);
-    let mut tx = state.db.tenant(auth.org).await?;
-    if let Some(kept) = once.answered(&mut tx).await? {
-        return answer(&state, kept);
-    }
-    let id = KeyId::new();
-    let token = NewToken::new(&state.signer, KIND, &id.to_string());
-    let new = NewKey {
-        id,
-        org: auth.org,
-        project: wanted.project,
-        name: &wanted.name,
-        hash: token.hash,
-        expires_in_days: wanted.expires_in_days,
-    };
-    let made = match keys::create(&mut tx, &new).await {
-        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-            return Err(invalid("project", "there is no such project"));
+    let (id, org) = (KeyId::new(), auth.org);
+    let insert = async |tx: &mut Tx, hash| {
+        let CreateKey { name, project, expires_in_days } = &wanted;
+        let new = NewKey { id, org, project: *project, name, hash, expires_in_days: *expires_in_days };
+        match keys::create(tx, &new).await {
+            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+                Err(invalid("project", "there is no such project"))
+            }
+            made => Ok(made?),
         }
-        made => made?,
     };
-    let kept = token.sealed(&made);
-    once.keep(&mut tx, &kept).await?;
-    tx.commit().await?;
-    answer(&state, kept)
-}
-
-fn answer(state: &AppState, kept: Value) -> ApiResult<Created> {
-    Ok(Created::below(COLLECTION, shown(&state.signer, KIND, kept)?))
+    KEYS.make(&state, &auth, &once, id, insert).await
 }
 
 /// Revoke an API key. It is refused everywhere within a minute.

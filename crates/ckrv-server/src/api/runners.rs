@@ -8,23 +8,21 @@ use axum::http::{HeaderMap, StatusCode};
 use ckrv_types::identity::{CreateRunner, RunnerInfo, WithToken};
 use ckrv_types::token::TokenKind;
 use ckrv_types::{Page, Problem, ProblemCode, RunnerId};
-use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
-use super::shown_once::{NewToken, shown};
+use super::shown_once::Tokened;
 use super::{Created, check_name, no_such};
 use crate::admission;
 use crate::auth::Auth;
-use crate::db::runners;
+use crate::db::{Tx, runners};
 use crate::error::ApiResult;
 use crate::http::extract::{Body, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::state::AppState;
 
-const COLLECTION: &str = "/v1/runners";
-const KIND: TokenKind = TokenKind::Runner;
+const RUNNERS: Tokened = Tokened { collection: "/v1/runners", kind: TokenKind::Runner };
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
@@ -62,29 +60,15 @@ async fn create(
     let CreateRunner { name } = parse_json(&headers, &body)?;
     check_name(&name)?;
     let once = Once::new(&auth, "POST /v1/runners", &key, &[&body]);
-    let mut tx = state.db.tenant(auth.org).await?;
-    if let Some(kept) = once.answered(&mut tx).await? {
-        return answer(&state, kept);
-    }
-    let id = RunnerId::new();
-    let token = NewToken::new(&state.signer, KIND, &id.to_string());
-    let made = match runners::create(&mut tx, auth.org, id, &name, &token.hash).await {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            return Err(Problem::new(ProblemCode::Conflict)
-                .detail(format!("The organization has a runner named `{name}` already."))
-                .hint("Choose another name.")
-                .into());
-        }
-        made => made?,
+    let (id, org) = (RunnerId::new(), auth.org);
+    let insert = async |tx: &mut Tx, hash| match runners::create(tx, org, id, &name, &hash).await {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(Problem::new(ProblemCode::Conflict)
+            .detail(format!("The organization has a runner named `{name}` already."))
+            .hint("Choose another name.")
+            .into()),
+        made => Ok(made?),
     };
-    let kept = token.sealed(&made);
-    once.keep(&mut tx, &kept).await?;
-    tx.commit().await?;
-    answer(&state, kept)
-}
-
-fn answer(state: &AppState, kept: Value) -> ApiResult<Created> {
-    Ok(Created::below(COLLECTION, shown(&state.signer, KIND, kept)?))
+    RUNNERS.make(&state, &auth, &once, id, insert).await
 }
 
 /// Revoke a runner: its token is refused everywhere within a minute, and what it had not started goes to others.

@@ -1,4 +1,4 @@
-//! New tokens: shown in the answer that makes them, and again only to whoever repeats that very request.
+//! Things with a token, which is shown in the answer that makes them, and again only to whoever repeats that very request.
 //!
 //! Of the token its SHA-256 is kept. For repeats the kept answer holds the token's secret part under a pad that only the
 //! server's own key makes; the answer goes after a day.
@@ -8,32 +8,68 @@ use ckrv_types::token::{SECRET_BYTES, TokenKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::to_value;
+use super::once::Once;
+use super::{Created, to_value};
+use crate::auth::Auth;
 use crate::auth::tokens::{self, Signer, TokenHash};
+use crate::db::Tx;
 use crate::error::{ApiError, ApiResult};
+use crate::state::AppState;
+
+/// A collection of things with tokens.
+pub struct Tokened {
+    /// Its path.
+    pub collection: &'static str,
+    pub kind: TokenKind,
+}
+
+impl Tokened {
+    /// Makes the thing with this id for the caller's organization, once, in one transaction: `insert` stores it with the
+    /// hash of its token and answers what is shown of it.
+    pub async fn make<T: Serialize>(
+        &self,
+        state: &AppState,
+        auth: &Auth,
+        once: &Once<'_>,
+        id: impl std::fmt::Display,
+        insert: impl AsyncFnOnce(&mut Tx, TokenHash) -> ApiResult<T>,
+    ) -> ApiResult<Created> {
+        let mut tx = state.db.tenant(auth.org).await?;
+        let kept = if let Some(kept) = once.answered(&mut tx).await? {
+            kept
+        } else {
+            let token = NewToken::new(&state.signer, self.kind, &id.to_string());
+            let kept = token.sealed(&insert(&mut tx, token.hash).await?);
+            once.keep(&mut tx, &kept).await?;
+            tx.commit().await?;
+            kept
+        };
+        Ok(Created::below(self.collection, shown(&state.signer, self.kind, kept)?))
+    }
+}
 
 /// A token that was just made.
-pub struct NewToken {
-    pub hash: TokenHash,
+struct NewToken {
+    hash: TokenHash,
     masked: String,
 }
 
 impl NewToken {
     /// A random token for the thing with this id.
-    pub fn new(signer: &Signer, kind: TokenKind, id: &str) -> Self {
+    fn new(signer: &Signer, kind: TokenKind, id: &str) -> Self {
         let secret: [u8; SECRET_BYTES] = rand::random();
         let token = tokens::compose(kind, id, &secret);
         Self { hash: tokens::hash(token.expose()), masked: hex::encode(signer.mask(id, &secret)) }
     }
 
     /// What is kept of the answer: the thing, and the token so that only we can read it.
-    pub fn sealed(&self, item: &impl Serialize) -> Value {
+    fn sealed(&self, item: &impl Serialize) -> Value {
         json!({ "item": to_value(item), "masked": self.masked })
     }
 }
 
 /// The answer itself, with the token in it.
-pub fn shown(signer: &Signer, kind: TokenKind, sealed: Value) -> ApiResult<Value> {
+fn shown(signer: &Signer, kind: TokenKind, sealed: Value) -> ApiResult<Value> {
     open(signer, kind, sealed).ok_or(ApiError::Internal("an answer that was kept cannot be read"))
 }
 

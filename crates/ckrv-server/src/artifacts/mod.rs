@@ -2,7 +2,8 @@
 //!
 //! 1. The worker offers one ([`offer`]): a row `pending`, and a signed request that takes these bytes and no others.
 //! 2. It puts the object to the store itself.
-//! 3. With `finish` it says what became of each ([`mod@confirm`]): what it calls stored is looked up first.
+//! 3. With `finish` it says what became of each ([`mod@confirm`]): what it calls stored is looked up first. Of what nobody
+//!    says so the attempt's end itself says that it has failed, whoever ends it.
 //! 4. Users list them and get them ([`download`]), through the server or from the store where they reach it.
 
 pub mod confirm;

@@ -32,6 +32,8 @@ pub(super) async fn offer(
     check(&artifact)?;
     let key = object_key(worker.attempt, &artifact.name);
     let mut tx = state.db.tenant(worker.org).await?;
+    // What is offered at the very end is settled with all the rest, or refused.
+    attempts::hold(&mut tx, worker.attempt).await?;
     let standing = attempts::standing(&mut tx, worker.attempt).await?.ok_or(ProblemCode::NotFound)?;
     if standing.state.is_terminal() {
         let sealed = Problem { sealed_seq: standing.sealed_seq, ..Problem::new(ProblemCode::Sealed) };

@@ -83,7 +83,7 @@ pub struct Outcome {
     pub message: Option<String>,
 }
 
-/// Records the outcomes of all of an attempt's artifacts; names must not repeat. An offer without one has failed.
+/// Records what its worker said became of an attempt's artifacts; names must not repeat.
 pub async fn record(
     tx: &mut PgConnection,
     org: OrgId,
@@ -105,8 +105,14 @@ pub async fn record(
     .bind(names)
     .bind(statuses)
     .bind(messages)
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// At the attempt's end: an offer of which nobody said what became of it has failed. Its key is kept: something may lie
+/// there, or arrive yet, and is removed with all else that the job has left.
+pub async fn settle(tx: &mut PgConnection, attempt: AttemptId) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update artifacts set status = 'failed', message = 'its worker did not say what became of it'
          where job_id = $1 and attempt = $2 and status = 'pending'",

@@ -123,6 +123,16 @@ pub async fn standing(tx: &mut PgConnection, attempt: AttemptId) -> Result<Optio
     .transpose()
 }
 
+/// Keeps the attempt from ending before the transaction does. Lock it before its artifacts.
+pub async fn hold(tx: &mut PgConnection, attempt: AttemptId) -> Result<(), sqlx::Error> {
+    sqlx::query("select from attempts where job_id = $1 and number = $2 for share")
+        .bind(attempt.job.uuid())
+        .bind(attempt.number.cast_signed())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Binds the attempt to the worker's instance, and counts that as its first beat.
 pub async fn bind(
     tx: &mut PgConnection,

@@ -34,18 +34,19 @@ pub enum Refusal {
 
 /// Checks both pools' roles, the tables' protection and the schema's version.
 pub async fn check(db: &Db) -> Result<(), Refusal> {
+    still_ours(db).await?;
+    let mut app = db.app_pool().acquire().await?;
+    check_tables(&mut app).await
+}
+
+/// Checks both pools' roles and the schema's version, which is cheap enough for a running server's readiness.
+pub async fn still_ours(db: &Db) -> Result<(), Refusal> {
     let mut app = db.app_pool().acquire().await?;
     check_role(&mut app, roles::APP).await?;
     check_schema(&mut app).await?;
-    check_tables(&mut app).await?;
+    drop(app);
     let mut system = db.system_pool().acquire().await?;
     check_role(&mut system, roles::SYSTEM).await
-}
-
-/// Checks the schema's version alone, for readiness.
-pub async fn schema(db: &Db) -> Result<(), Refusal> {
-    let mut app = db.app_pool().acquire().await?;
-    check_schema(&mut app).await
 }
 
 async fn check_role(connection: &mut PgConnection, wanted: &'static str) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use ckrv_types::{AttemptId, Cause, JobId, RunnerId, State};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 
-use super::decode;
+use super::{artifacts, decode};
 use crate::wake::Wake;
 
 /// What somebody wants an attempt to become.
@@ -75,7 +75,8 @@ impl<'a> Transition<'a> {
         Ok(Self { retry: retry.unwrap_or_default(), ..end })
     }
 
-    /// `None`: there is no such attempt. Locks the job's row; call it before locking anything else of the job.
+    /// `None`: there is no such attempt. Locks the job's row; call it before locking anything else of the job. With the end
+    /// every artifact has its outcome.
     pub async fn apply(&self, tx: &mut PgConnection) -> Result<Option<Moved>, sqlx::Error> {
         let row: Option<MovedRow> = sqlx::query_as(
             "select applied, attempt_state, retried, sealed, runner from transition($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -89,9 +90,13 @@ impl<'a> Transition<'a> {
         .bind(self.exit_code)
         .bind(self.retry)
         .bind(self.last_seq.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX)))
-        .fetch_optional(tx)
+        .fetch_optional(&mut *tx)
         .await?;
-        row.map(Moved::try_from).transpose()
+        let moved = row.map(Moved::try_from).transpose()?;
+        if moved.is_some_and(|moved| moved.applied && moved.state.is_terminal()) {
+            artifacts::settle(tx, self.attempt).await?;
+        }
+        Ok(moved)
     }
 }
 

@@ -70,8 +70,8 @@ fn finished(standing: &Standing) -> Option<Finished> {
 
 async fn record(tx: &mut Tx, auth: &WorkerAuth, request: Finish, confirmed: &[artifacts::Outcome]) -> ApiResult<Moved> {
     let attempt = auth.attempt;
-    artifacts::record(tx, auth.org, attempt, confirmed).await?;
     attempts::beat(tx, attempt, text::usage(request.usage).as_ref()).await?;
+    artifacts::record(tx, auth.org, attempt, confirmed).await?;
     if let Some(summary) = request.summary {
         jobs::set_result(tx, attempt.job, &result(summary)).await?;
     }

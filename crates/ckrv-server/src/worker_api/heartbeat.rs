@@ -1,36 +1,56 @@
 //! The worker lives, and is at some phase; it hears whether somebody wants it to stop.
+//!
+//! The beat is recorded as it arrives. Its answer may be held back, so that a request to cancel is heard at once and a worker
+//! at rest asks no more often than it beats: nothing is looked up meanwhile but after a wake-up.
+
+use std::time::Duration;
 
 use axum::extract::State;
+use ckrv_types::limits;
 use ckrv_types::worker::{WorkerHeartbeat, WorkerHeartbeatAnswer};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{no_such_attempt, other_instance, sealed};
 use crate::auth::WorkerAuth;
-use crate::db::attempts;
+use crate::db::Tx;
+use crate::db::attempts::{self, Standing};
 use crate::db::transition::Transition;
 use crate::error::ApiResult;
-use crate::http::extract::Json;
+use crate::http::extract::{Json, Query};
 use crate::http::problems::{Authenticated, Conflict, Gone, JsonBody, NotFound};
 use crate::state::AppState;
 use crate::text;
+use crate::wake::Waiter;
+
+/// Unknown parameters are ignored: a newer worker must not be refused its beat.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wait {
+    /// Seconds to wait for a request to cancel at most; more than 30 are taken for 30.
+    #[serde(default)]
+    wait: u64,
+}
 
 /// Tell that the worker lives and what it is at.
+///
+/// Answers at once if somebody has asked to cancel, otherwise as soon as somebody does or `wait` is over.
 #[utoipa::path(post, path = "/v1/worker/heartbeat", tag = "worker", operation_id = "workerHeartbeat",
-    security(("worker" = [])), request_body = WorkerHeartbeat,
+    security(("worker" = [])), params(Wait), request_body = WorkerHeartbeat,
     responses((status = 200, body = WorkerHeartbeatAnswer), Authenticated, JsonBody, NotFound, Conflict, Gone))]
 pub(super) async fn heartbeat(
     State(state): State<AppState>,
     auth: WorkerAuth,
+    Query(Wait { wait }): Query<Wait>,
     Json(request): Json<WorkerHeartbeat>,
 ) -> ApiResult<axum::Json<WorkerHeartbeatAnswer>> {
     if request.instance != auth.instance {
         return Err(other_instance());
     }
     let attempt = auth.attempt;
+    let asked = state.wake.cancel(attempt.job);
     let mut tx = state.db.tenant(auth.org).await?;
-    let standing = attempts::standing(&mut tx, attempt).await?.ok_or_else(no_such_attempt)?;
-    if standing.state.is_terminal() {
-        return Err(sealed(standing.sealed_seq));
-    }
+    let standing = living(&mut tx, &auth).await?;
     // The change of state locks the job's row, so it goes before anything that locks the attempt's. A late beat of an
     // earlier phase changes nothing.
     let phase = request.phase.state();
@@ -44,5 +64,39 @@ pub(super) async fn heartbeat(
             return Err(sealed(moved.sealed_seq));
         }
     }
-    Ok(axum::Json(WorkerHeartbeatAnswer { cancel: standing.cancel_requested }))
+    let wait = Duration::from_secs(wait.min(limits::HEARTBEAT_WAIT_SECONDS));
+    let cancel =
+        standing.cancel_requested || (!wait.is_zero() && is_cancelled_within(&state, &auth, asked, wait).await?);
+    Ok(axum::Json(WorkerHeartbeatAnswer { cancel }))
+}
+
+/// Where the attempt stands, unless it is over.
+async fn living(tx: &mut Tx, auth: &WorkerAuth) -> ApiResult<Standing> {
+    let standing = attempts::standing(tx, auth.attempt).await?.ok_or_else(no_such_attempt)?;
+    if standing.state.is_terminal() { Err(sealed(standing.sealed_seq)) } else { Ok(standing) }
+}
+
+/// Whether somebody asks to cancel before `wait` is over. Who misses the hint hears of it with the next beat.
+async fn is_cancelled_within(
+    state: &AppState,
+    auth: &WorkerAuth,
+    mut asked: Waiter,
+    wait: Duration,
+) -> ApiResult<bool> {
+    let over = tokio::time::sleep(wait);
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut over => return Ok(false),
+            () = state.shutdown.cancelled() => return Ok(false),
+            () = asked.wait_for_hint() => {}
+        }
+        let mut tx = state.db.tenant(auth.org).await?;
+        let standing = living(&mut tx, auth).await?;
+        tx.commit().await?;
+        if standing.cancel_requested {
+            return Ok(true);
+        }
+    }
 }

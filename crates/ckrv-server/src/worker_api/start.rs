@@ -1,8 +1,9 @@
 //! The worker begins: its instance takes the attempt, for good.
 
 use axum::extract::State;
+use ckrv_types::usage::UsageSource;
 use ckrv_types::worker::{AttemptToken, Start, Started};
-use ckrv_types::{AttemptId, Cause, JobSpec, OrgId, Problem, ProblemCode, State as JobState, limits};
+use ckrv_types::{Attempt, AttemptId, Cause, Job, OrgId, Problem, ProblemCode, State as JobState, limits};
 
 use super::{no_such_attempt, other_instance, sealed};
 use crate::auth::{BootstrapAuth, tokens};
@@ -37,13 +38,13 @@ pub(super) async fn start(
     let mut tx = state.db.tenant(auth.org).await?;
     jobs::lock(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
     let standing = attempts::standing(&mut tx, attempt).await?.ok_or_else(no_such_attempt)?;
-    let spec = jobs::get(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?.spec;
+    let job = jobs::get(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
     match &standing.instance {
         Some(instance) if *instance == request.instance => {}
         Some(_) => return Err(other_instance()),
         None => bind(&state, tx, attempt, &standing, &request).await?,
     }
-    Ok(axum::Json(started(&state, auth.org, attempt, request.instance.as_str(), spec, standing.next_seq)))
+    Ok(axum::Json(started(&state, auth.org, attempt, request.instance.as_str(), job, standing.next_seq)))
 }
 
 async fn bind(
@@ -82,13 +83,24 @@ fn announce(state: &AppState, attempt: AttemptId, moved: Option<Moved>) {
     }
 }
 
-fn started(state: &AppState, org: OrgId, attempt: AttemptId, instance: &str, spec: JobSpec, next_seq: u64) -> Started {
+fn started(state: &AppState, org: OrgId, attempt: AttemptId, instance: &str, job: Job, next_seq: u64) -> Started {
     Started {
         attempt,
         attempt_token: AttemptToken(state.signer.attempt_token(org, attempt, instance)),
-        spec,
+        spent_usd: spent_before(attempt.number, &job.attempts),
+        spec: job.spec,
         next_seq,
         beat_seconds: state.config.beat_seconds,
         commit_author: state.config.commit_author.clone(),
     }
+}
+
+/// What attempts before this one have spent of the job's budget, in US dollars: by the count that the budget is kept by, so
+/// not by what an agent says of itself. Of a worker that died it is known up to its last beat.
+fn spent_before(number: u32, attempts: &[Attempt]) -> f64 {
+    let before = attempts.iter().filter(|attempt| attempt.number < number);
+    let counted =
+        before.filter_map(|attempt| attempt.usage.as_ref()).filter(|usage| usage.source == UsageSource::Proxy);
+    // `sum()` of nothing is -0.0.
+    counted.filter_map(|usage| usage.cost_usd).fold(0.0, |sum, cost| sum + cost)
 }

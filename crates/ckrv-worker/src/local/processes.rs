@@ -1,4 +1,4 @@
-//! Everything that runs for an attempt, found without its supervisor's help: the one place that reads `/proc`.
+//! Everything that runs for an attempt, found without its supervisor's help.
 //!
 //! An attempt's processes are: its shim, in the session that the supervisor led; whatever carries the attempt's variable in
 //! its environment; and all that descends from these. Not found is what an agent hides on purpose: a process that left its
@@ -43,46 +43,22 @@ mod system {
     use std::collections::HashSet;
     use std::fs;
 
-    use nix::sys::signal::{Signal, kill};
-    use nix::sys::wait::{WaitPidFlag, waitpid};
-    use nix::unistd::Pid;
-
-    struct Process {
-        pid: u32,
-        parent: u32,
-        session: u32,
-        is_dead: bool,
-    }
+    use crate::proc::{self, Process};
 
     /// Sends SIGKILL to what lives of the attempt and reaps what is dead of it. Answers who lived.
     pub fn kill_once(marker: &str, session: Option<u32>) -> Vec<u32> {
         let me = std::process::id();
-        let all: Vec<Process> = processes();
-        let mut found: HashSet<u32> = all
-            .iter()
-            .filter(|process| process.pid != me && is_of(process, marker, session))
-            .map(|process| process.pid)
-            .collect();
-        // Children come after their parents in no order: again until nothing is new.
-        while let Some(child) = all.iter().find(|child| found.contains(&child.parent) && !found.contains(&child.pid)) {
-            found.insert(child.pid);
-        }
+        let all = proc::all();
+        let roots = all.iter().filter(|process| process.pid != me && is_of(process, marker, session));
+        let found: HashSet<u32> = proc::family(roots.map(|process| process.pid), &all);
         let (dead, living): (Vec<&Process>, Vec<&Process>) =
             all.iter().filter(|process| found.contains(&process.pid)).partition(|process| process.is_dead);
-        for process in dead.iter().filter(|process| process.parent == me) {
-            // An orphan that came to this process; it has nobody else to wait for it.
-            let _ = waitpid(pid(process.pid), Some(WaitPidFlag::WNOHANG));
-        }
+        // An orphan that came to this process has nobody else to wait for it.
+        dead.into_iter().filter(|process| process.parent == me).for_each(Process::reap);
         for process in &living {
-            // It may have ended since it was seen.
-            let _ = kill(pid(process.pid), Signal::SIGKILL);
+            process.kill();
         }
         living.iter().map(|process| process.pid).collect()
-    }
-
-    fn pid(id: u32) -> Pid {
-        // The kernel's process ids are below 2^22.
-        Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX))
     }
 
     fn is_of(process: &Process, marker: &str, session: Option<u32>) -> bool {
@@ -95,32 +71,6 @@ mod system {
             return process.is_dead || has("cmdline", &|at, part| at == 1 && part == b"shim");
         }
         has("environ", &|_, part| part == marker.as_bytes())
-    }
-
-    fn processes() -> Vec<Process> {
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let stat = |pid: u32| parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
-        entries.flatten().filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?)).collect()
-    }
-
-    /// `pid (name) state parent group session …` (proc_pid_stat(5)); the name may hold anything, so its last `)` counts.
-    fn parse(pid: u32, stat: &str) -> Option<Process> {
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let number = |at: usize| fields.get(at)?.parse().ok();
-        let is_dead = matches!(*fields.first()?, "Z" | "X");
-        Some(Process { pid, parent: number(1)?, session: number(3)?, is_dead })
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_name_that_looks_like_a_stat_line_fools_nobody() {
-            let process = parse(7, "7 (a) Z 1 1 1 () S 42 43 44 0").unwrap();
-            assert_eq!((process.parent, process.session, process.is_dead), (42, 44, false));
-            assert!(parse(7, "7 (x").is_none());
-        }
     }
 }
 

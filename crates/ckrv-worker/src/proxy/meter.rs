@@ -1,4 +1,5 @@
-//! What the attempt's model calls have used, and whether there is money for another.
+//! What the attempt's model calls have used, and whether there is money for another. What is used is the attempt's own; the
+//! budget is the job's, and what earlier attempts have spent is gone from it.
 //!
 //! How the budget is kept:
 //! 1. Before a request is sent, the most that its output can cost is set aside. What fits whole is sent as it is.
@@ -33,6 +34,8 @@ pub(super) struct Meter {
 
 #[derive(Default)]
 struct Ledger {
+    /// US dollars that earlier attempts have spent.
+    before: f64,
     settled: Tally,
     flights: BTreeMap<u64, Flight>,
     next: u64,
@@ -76,12 +79,12 @@ enum Admission {
 }
 
 impl Meter {
-    pub fn new(prices: Prices, budget: Option<f64>, say: Say) -> Self {
+    pub fn new(prices: Prices, budget: Option<f64>, before: f64, say: Say) -> Self {
         let usage = Usage { source: UsageSource::Proxy, cost_usd: Some(0.0), ..Usage::default() };
         Self {
             prices,
             budget,
-            ledger: Mutex::default(),
+            ledger: Mutex::new(Ledger { before, ..Ledger::default() }),
             usage: watch::Sender::new(usage),
             exceeded: CancellationToken::new(),
             say,
@@ -231,7 +234,7 @@ impl Ledger {
     }
 
     fn spent(&self) -> f64 {
-        self.settled.cost + self.flights.values().map(|flight| flight.tally.cost).sum::<f64>()
+        self.before + self.settled.cost + self.flights.values().map(|flight| flight.tally.cost).sum::<f64>()
     }
 
     fn set_aside(&self) -> f64 {
@@ -280,7 +283,11 @@ mod tests {
     const MODEL: &str = "claude-opus-4-8";
 
     fn meter(budget: f64) -> Arc<Meter> {
-        Arc::new(Meter::new(Prices::of("anthropic"), Some(budget), Arc::new(|_| ())))
+        meter_after(0.0, budget)
+    }
+
+    fn meter_after(spent: f64, budget: f64) -> Arc<Meter> {
+        Arc::new(Meter::new(Prices::of("anthropic"), Some(budget), spent, Arc::new(|_| ())))
     }
 
     fn ask(max_output: u64) -> Ask {
@@ -334,8 +341,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_earlier_attempts_have_spent_is_gone_from_the_budget_and_is_not_this_ones_usage() {
+        let meter = meter_after(0.075, 0.1);
+        let ticket = meter.admit(&ask(64_000)).await.unwrap();
+        // Two cents and a half, at 27.50 dollars a million.
+        assert_eq!(ticket.max_output, 909);
+        assert_eq!(ticket.count(&answer(1000, false)), Err(UsedUp { budget: 0.1, spent: 0.1 }));
+        assert_eq!(meter.usage().borrow().cost_usd, Some(0.025));
+        assert!(meter_after(0.1, 0.1).admit(&ask(1)).await.is_err());
+    }
+
+    #[tokio::test]
     async fn without_a_budget_nothing_waits_and_nothing_is_cut() {
-        let meter = Arc::new(Meter::new(Prices::of("anthropic"), None, Arc::new(|_| ())));
+        let meter = Arc::new(Meter::new(Prices::of("anthropic"), None, 1.0, Arc::new(|_| ())));
         let tickets = [meter.admit(&ask(u64::MAX)).await.unwrap(), meter.admit(&ask(u64::MAX)).await.unwrap()];
         for ticket in &tickets {
             assert_eq!(ticket.max_output, u64::MAX);

@@ -52,8 +52,10 @@ pub struct ProxyConfig {
     /// The real key.
     pub key: Secret,
     pub attempt: AttemptId,
-    /// What the attempt may still spend, in US dollars.
+    /// What the job may spend, in US dollars.
     pub budget_usd: Option<f64>,
+    /// What its earlier attempts have spent of that.
+    pub spent_usd: f64,
     pub say: Say,
 }
 
@@ -89,7 +91,7 @@ struct Shared {
 
 impl ModelProxy {
     pub async fn start(config: ProxyConfig) -> Result<Self, ProxyError> {
-        let ProxyConfig { provider, upstream, key, attempt, budget_usd, say } = config;
+        let ProxyConfig { provider, upstream, key, attempt, budget_usd, spent_usd, say } = config;
         let dialect = provider.dialect();
         let base = upstream.unwrap_or_else(|| {
             Url::parse(provider.default_upstream()).expect("a unit test reads every provider's own address")
@@ -98,7 +100,7 @@ impl ModelProxy {
             dialect,
             upstream: Upstream::new(&base, &key, dialect)?,
             phantom: phantom_key(attempt),
-            meter: Arc::new(Meter::new(Prices::of(provider.name()), budget_usd, say)),
+            meter: Arc::new(Meter::new(Prices::of(provider.name()), budget_usd, spent_usd, say)),
             closing: CancellationToken::new(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ProxyError::Listen)?;

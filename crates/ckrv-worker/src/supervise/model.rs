@@ -27,7 +27,10 @@ impl Model {
         let provider: Provider = provider
             .parse()
             .map_err(|error| failed(Cause::AgentMissing, format!("the agent's entry cannot be used: {error}")))?;
-        let spec = &attempt.started.spec;
+        let (spec, spent_usd) = (&attempt.started.spec, attempt.started.spent_usd);
+        if let Some(budget) = spec.budget_usd.filter(|budget| spent_usd >= *budget) {
+            return Err(used_up(budget, spent_usd));
+        }
         let ModelKey { base_url, key, .. } =
             secrets.model(provider.name(), &spec.secrets).cloned().ok_or_else(|| no_key(&spec.agent, provider))?;
         let log = attempt.log.clone();
@@ -37,6 +40,7 @@ impl Model {
             key,
             attempt: attempt.started.attempt,
             budget_usd: spec.budget_usd,
+            spent_usd,
             say: Arc::new(move |text| log.system(text)),
         };
         let proxy = ModelProxy::start(config).await.map_err(|error| not_started(&error))?;
@@ -68,6 +72,12 @@ impl Model {
         self.counting.abort();
         attempt.vitals.count(self.proxy.shutdown().await);
     }
+}
+
+fn used_up(budget: f64, spent: f64) -> Outcome {
+    let (budget, spent) = (human::dollars(budget), human::dollars(spent));
+    let message = format!("the job's model budget of {budget} was used up by its earlier attempts ({spent} spent)");
+    failed(Cause::Budget, message)
 }
 
 fn no_key(agent: &str, provider: Provider) -> Outcome {

@@ -84,7 +84,7 @@ pub struct Args {
     /// Try again when the agent runs out of memory
     #[arg(long, env = env::RUN_RETRY_OOM)]
     pub retry_oom: bool,
-    /// Hard cap on the model's cost, in US dollars
+    /// Hard cap on the model's cost over all attempts, in US dollars
     #[arg(long, env = env::RUN_BUDGET, value_name = "USD")]
     pub budget: Option<f64>,
     /// The project that the job belongs to
