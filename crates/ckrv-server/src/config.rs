@@ -65,6 +65,11 @@ pub struct Config {
     #[arg(long, env = "CKRV_ROW_RETENTION_DAYS", default_value_t = ckrv_types::limits::ROW_RETENTION_DAYS)]
     pub row_retention_days: i64,
 
+    /// Seconds that the server goes on serving when it is told to stop, while it says that it is not ready: as long as a
+    /// load balancer or a cluster takes to send nobody new.
+    #[arg(long, env = "CKRV_LEAVE_SECONDS", default_value_t = 0)]
+    pub leave_seconds: u64,
+
     /// Seconds that streams and requests get to end at shutdown.
     #[arg(long, env = "CKRV_DRAIN_SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,

@@ -1,6 +1,6 @@
 //! The running server: checks what must hold, starts the loops, serves, and ends in order.
 //!
-//! At a stop: no new connection; streams and long polls end, so that their readers go elsewhere; running requests get
+//! At a stop: for `leave_seconds` all goes on, but the server says that it is not ready; then no new connection; streams and long polls end, so that their readers go elsewhere; running requests get
 //! `drain_seconds`; then the loops return. Measurements, and the answer that the server is not ready, are there until the end.
 
 use std::error::Error;
@@ -42,15 +42,18 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     let drain = Duration::from_secs(config.drain_seconds);
     let metrics_listener = metrics_listener(&config).await?;
-    let state = AppState::new(config, stop.clone())?;
+    let leave = Duration::from_secs(config.leave_seconds);
+    let ending = CancellationToken::new();
+    let state = AppState::new(config, ending.clone())?;
     if stop.run_until_cancelled(self_check(&state)).await.transpose()?.is_none() {
         return Ok(());
     }
     let loops = TaskTracker::new();
-    background::spawn(&state, &loops, &stop);
-    loops.spawn(sweeper::way_in::run(state.clone(), address, stop.clone()));
-    loops.spawn(metrics::sample::run(state.clone(), stop.clone()));
-    loops.spawn(http::health::watch(state.clone(), stop.clone()));
+    background::spawn(&state, &loops, &ending);
+    loops.spawn(sweeper::way_in::run(state.clone(), address, ending.clone()));
+    loops.spawn(metrics::sample::run(state.clone(), ending.clone()));
+    loops.spawn(http::health::watch(state.clone(), ending.clone()));
+    loops.spawn(end(state.clone(), stop, leave, ending.clone()));
     loops.close();
     let (measured, over) = (TaskTracker::new(), CancellationToken::new());
     if let Some(listener) = metrics_listener {
@@ -58,7 +61,7 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
     }
     measured.close();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ckrv-server listens");
-    http::server::run(listener, http::router(&state), stop, drain).await;
+    http::server::run(listener, http::router(&state), ending, drain).await;
     if tokio::time::timeout(LOOPS_END, loops.wait()).await.is_err() {
         tracing::warn!("a loop did not end in time");
     }
@@ -66,6 +69,14 @@ pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToke
     measured.wait().await;
     tracing::info!("ckrv-server has stopped");
     Ok(())
+}
+
+/// Ends the server `leave` after it was told to stop.
+async fn end(state: AppState, stop: CancellationToken, leave: Duration, ending: CancellationToken) {
+    stop.cancelled().await;
+    state.readiness.leave();
+    tokio::time::sleep(leave).await;
+    ending.cancel();
 }
 
 async fn metrics_listener(config: &Config) -> Result<Option<TcpListener>, ServeError> {

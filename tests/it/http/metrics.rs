@@ -129,3 +129,16 @@ async fn a_server_that_drains_is_not_ready_and_is_measured_to_the_end() {
     drop(sending);
     assert!(on.stack.server_died(START).await.success());
 }
+
+#[tokio::test]
+async fn a_server_that_leaves_takes_new_jobs_until_nobody_is_sent_to_it() {
+    let mut on = Watched::start(vec![("CKRV_LEAVE_SECONDS", "3".to_owned())]).await;
+    on.stack.terminate_server();
+    let ready = format!("{}/readyz", on.stack.server_url());
+    wait_for("the server is not ready", START, async || {
+        (on.get(&ready).await.0 == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    submit(&on.stack.client(), spec()).await;
+    assert!(on.stack.server_died(START).await.success());
+}

@@ -5,6 +5,7 @@ pub mod sample;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ckrv_types::Cause;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -40,7 +41,7 @@ pub struct StateLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PoolLabels {
     pub pool: &'static str,
-    /// `busy` or `idle`
+    /// `busy`, `idle`, or `limit`: how many there may be
     pub state: &'static str,
 }
 
@@ -48,6 +49,11 @@ pub struct PoolLabels {
 pub struct ComponentLabel {
     /// `database` or `storage`
     pub component: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabel {
+    pub cause: &'static str,
 }
 
 type LatencyByRoute = Family<RouteLabels, Histogram, fn() -> Histogram>;
@@ -69,6 +75,7 @@ pub struct Metrics {
     pub component_up: Family<ComponentLabel, Gauge>,
     /// From when an attempt was due to its assignment, in seconds.
     pub admission_latency: Histogram,
+    swept: Family<CauseLabel, Counter>,
 }
 
 impl Metrics {
@@ -87,6 +94,7 @@ impl Metrics {
             connections: Family::default(),
             component_up: Family::default(),
             admission_latency: latency_buckets(),
+            swept: Family::default(),
         };
         metrics.register();
         metrics
@@ -104,11 +112,17 @@ impl Metrics {
         self.admission_latency.observe(seconds);
     }
 
+    /// Counts an attempt that the sweeper ended: over its limits, or because nobody was heard from.
+    pub fn swept(&self, cause: Cause) {
+        self.swept.get_or_create(&CauseLabel { cause: cause.as_str() }).inc();
+    }
+
     /// Looks at the pools.
     pub fn observe_pools(&self, db: &Db) {
         for (name, pool) in [("app", db.app_pool()), ("system", db.system_pool())] {
             let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
-            for (state, count) in [("idle", idle), ("busy", i64::from(pool.size()) - idle)] {
+            let limit = i64::from(pool.options().get_max_connections());
+            for (state, count) in [("idle", idle), ("busy", i64::from(pool.size()) - idle), ("limit", limit)] {
                 self.connections.get_or_create(&PoolLabels { pool: name, state }).set(count);
             }
         }
@@ -142,6 +156,7 @@ impl Metrics {
             Unit::Seconds,
             self.queue_age.clone(),
         );
+        registry.register("attempts_swept", "Attempts ended by the sweeper", self.swept.clone());
         registry.register("database_connections", "Connections of the pools", self.connections.clone());
         registry.register("component_up", "Whether database and object store answer", self.component_up.clone());
         registry.register_with_unit(

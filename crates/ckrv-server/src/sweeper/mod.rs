@@ -74,6 +74,7 @@ async fn end(state: &AppState, terms: &Terms, found: &Overdue) -> Result<(), sql
     };
     tx.commit().await?;
     tracing::info!(attempt = %found.attempt, cause = %found.verdict.cause(), retried = moved.retried, "ended: {message}");
+    state.metrics.swept(found.verdict.cause());
     moved.announce(job, &state.wake);
     Ok(())
 }

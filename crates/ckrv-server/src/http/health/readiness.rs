@@ -6,6 +6,7 @@
 //! Load balancers ask often: the database is asked once for all who wait, and the answer is good for [`FRESH`]. The
 //! object store is never asked on behalf of a request, whose sender has less patience than a store that hangs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::family::Family;
@@ -42,18 +43,24 @@ pub struct Readiness {
     storage: Part,
     /// When the database was asked last; held while it is asked.
     asked: Mutex<Option<Instant>>,
+    is_leaving: AtomicBool,
 }
 
 impl Readiness {
     /// `up` follows the parts by name.
     pub fn new(up: &Family<ComponentLabel, Gauge>) -> Self {
         let [database, storage] = ["database", "storage"].map(|name| Part::new(name, up.clone()));
-        Self { database, storage, asked: Mutex::default() }
+        Self { database, storage, asked: Mutex::default(), is_leaving: AtomicBool::new(false) }
+    }
+
+    /// From now on it is not ready, so that nobody new is sent here.
+    pub fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// What keeps the server from serving.
     pub async fn missing(&self, state: &AppState) -> Option<Trouble> {
-        if state.shutdown.is_cancelled() {
+        if self.is_leaving.load(Ordering::Relaxed) {
             return Some(STOPPING);
         }
         let mut asked = self.asked.lock().await;
