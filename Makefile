@@ -1,5 +1,5 @@
 # An index of what can be done here; the work is in cargo and in scripts/.
-.PHONY: help build demo test check bench contracts judges soak
+.PHONY: help build demo test check bench contracts judges soak cluster-up cluster-down images
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,3 +27,12 @@ judges: ## unmodified third-party clients against the running server
 
 soak: ## the tests that take minutes: outages at their full length
 	scripts/soak
+
+cluster-up: ## a real Kubernetes for the tests, or the one in KUBECONFIG; prints the kubeconfig's path
+	@scripts/cluster-up
+
+cluster-down: ## end it; nothing of it is left
+	@scripts/cluster-down
+
+images: ## container images into target/images; BASE=… PREFIX=… TAG=… PROFILE=…
+	scripts/images
