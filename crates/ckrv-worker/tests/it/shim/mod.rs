@@ -50,7 +50,7 @@ struct Heard {
 impl Heard {
     fn take(&mut self, event: ShimEvent) {
         match event {
-            ShimEvent::Started { .. } => (),
+            ShimEvent::Started { .. } | ShimEvent::Told => (),
             ShimEvent::Output { stream: Stream::Stdout, bytes } => self.stdout.extend(bytes),
             ShimEvent::Output { bytes, .. } => self.stderr.extend(bytes),
             ShimEvent::NotStarted { missing, message } => self.not_started = Some((missing, message)),

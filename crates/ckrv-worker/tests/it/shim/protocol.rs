@@ -73,7 +73,7 @@ async fn a_shim_that_breaks_the_protocol_is_lost_and_costs_nothing() {
     for breach in breaches {
         let (folder, path, listener) = listen();
         let mut shim = UnixStream::connect(&path).await.unwrap();
-        shim.write_all(&hello(1)).await.unwrap();
+        shim.write_all(&hello(2)).await.unwrap();
         let mut session = Session::accept(&listener, None, folder.path(), LIMIT).await.unwrap();
         // A bundle that was never begun, and one that does not end.
         shim.write_all(&frame(3, b"piece")).await.unwrap();
