@@ -23,4 +23,5 @@ mod invariants;
 mod ledger;
 mod logs;
 mod model_proxy;
+mod pod;
 mod server;
