@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ckrv_types::log::Stream;
 use ckrv_worker::collect::{CollectRequest, collect};
-use ckrv_worker::shim::{BundlePlan, Exit, LaunchLocal, RunAgent, Session, SessionError, ShimEvent};
+use ckrv_worker::shim::{BundlePlan, Door, Exit, LaunchLocal, RunAgent, Session, SessionError, ShimEvent};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
