@@ -8,10 +8,7 @@ use ckrv_tests::repo::Repo;
 use ckrv_tests::stack::{JOB, Options, Stack};
 use ckrv_types::{Cause, Job, JobId, State};
 
-use self::git_host::GitHost;
-
-#[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]
-mod git_host;
+use crate::git_host::GitHost;
 
 /// Base64 of `bot:t0ken`.
 const LOGIN: &str = "Ym90OnQwa2Vu";
@@ -181,9 +178,9 @@ async fn a_pod_that_is_taken_away_is_evicted_whichever_container_hears_of_it_fir
         let agent = pod.start_agent();
         on.stack.until_printed(job, "ready").await;
         if is_agent_first {
-            agent.terminate().await
+            agent.terminate().await;
         } else {
-            pod.terminate_orchestrator()
+            pod.terminate_orchestrator();
         }
         assert!(pod.orchestrator_ended().await.success(), "{}", pod.log("orchestrator"));
         assert_eq!(agent.ended(JOB).await, 0, "{}", pod.log("agent"));
