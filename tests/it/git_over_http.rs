@@ -4,10 +4,7 @@ use ckrv_tests::repo::Repo;
 use ckrv_tests::stack::{Options, Stack, restrict};
 use tempfile::TempDir;
 
-use self::git_host::GitHost;
-
-#[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]
-mod git_host;
+use crate::git_host::GitHost;
 
 const TOKEN: &str = "t0ken-of-the-forge";
 /// Base64 of `bot:` and that.

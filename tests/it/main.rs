@@ -14,6 +14,8 @@ mod faults_output;
 mod faults_requests;
 mod faults_setup;
 mod faults_tree;
+#[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]
+mod git_host;
 mod git_over_http;
 mod git_over_ssh;
 mod house;
@@ -23,4 +25,5 @@ mod invariants;
 mod ledger;
 mod logs;
 mod model_proxy;
+mod pod;
 mod server;

@@ -8,6 +8,7 @@ pub mod follower;
 pub mod gate;
 pub mod invariants;
 pub mod model;
+pub mod pod;
 pub mod postgres;
 pub mod processes;
 pub mod random;

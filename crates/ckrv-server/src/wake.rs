@@ -36,8 +36,8 @@ enum Topic {
     Job(JobId),
     /// A runner's list of assignments.
     Runner(RunnerId),
-    /// A request to cancel a job, which its worker should hear.
-    Cancel(JobId),
+    /// What a job's worker should hear: a request to cancel, a cause that its runner has noted.
+    Worker(JobId),
     /// Work or room for admission.
     Admission,
 }
@@ -47,7 +47,7 @@ impl fmt::Display for Topic {
         match self {
             Self::Job(id) => id.fmt(f),
             Self::Runner(id) => id.fmt(f),
-            Self::Cancel(id) => write!(f, "cancel {id}"),
+            Self::Worker(id) => write!(f, "worker {id}"),
             Self::Admission => f.write_str("admission"),
         }
     }
@@ -60,8 +60,8 @@ impl FromStr for Topic {
         if text == "admission" {
             return Ok(Self::Admission);
         }
-        if let Some(job) = text.strip_prefix("cancel ") {
-            return job.parse().map(Self::Cancel).map_err(drop);
+        if let Some(job) = text.strip_prefix("worker ") {
+            return job.parse().map(Self::Worker).map_err(drop);
         }
         text.parse().map(Self::Job).or_else(|_| text.parse().map(Self::Runner)).map_err(drop)
     }
@@ -94,9 +94,9 @@ impl Wake {
         self.subscribe(Topic::Runner(runner))
     }
 
-    /// Waits for a request to cancel a job.
-    pub fn cancel(&self, job: JobId) -> Waiter {
-        self.subscribe(Topic::Cancel(job))
+    /// Waits for something that a job's worker should hear.
+    pub fn worker(&self, job: JobId) -> Waiter {
+        self.subscribe(Topic::Worker(job))
     }
 
     /// Waits for something to admit, or somebody to give it to.
@@ -113,8 +113,8 @@ impl Wake {
         self.notify(Topic::Runner(runner));
     }
 
-    pub fn notify_cancel(&self, job: JobId) {
-        self.notify(Topic::Cancel(job));
+    pub fn notify_worker(&self, job: JobId) {
+        self.notify(Topic::Worker(job));
     }
 
     pub fn notify_admission(&self) {
@@ -292,10 +292,10 @@ mod tests {
     #[test]
     fn topics_survive_the_wire() {
         let job = JobId::new();
-        for topic in [Topic::Job(job), Topic::Runner(RunnerId::new()), Topic::Cancel(job), Topic::Admission] {
+        for topic in [Topic::Job(job), Topic::Runner(RunnerId::new()), Topic::Worker(job), Topic::Admission] {
             assert_eq!(topic.to_string().parse(), Ok(topic));
         }
-        for unknown in ["nonsense", "cancel", "cancel nonsense"] {
+        for unknown in ["nonsense", "worker", "worker nonsense"] {
             assert_eq!(unknown.parse::<Topic>(), Err(()));
         }
     }

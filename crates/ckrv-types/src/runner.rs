@@ -120,7 +120,8 @@ pub struct Observations {
 pub struct Observation {
     pub attempt: AttemptId,
     pub phase: Phase,
-    /// With `ended`: why. An attempt whose worker has finished properly stays as it is.
+    /// With `ended`: why. An attempt whose worker has finished properly stays as it is. Before the end: why the worker is
+    /// about to lose its agent; it hears of it and may finish with that cause. The first one counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,8 @@
 //! 1. `POST start` (bearer: bootstrap token) binds the attempt to the worker's random instance and answers the attempt
 //!    token and the specification. The same instance gets the same answer again; another gets `other_instance`.
 //! 2. `POST heartbeat?wait=N` every [`crate::limits::BEAT_SECONDS`] and at each change of phase renews the lease as it
-//!    arrives; answers whether to cancel as soon as somebody asks for that, at the latest after N seconds.
+//!    arrives; answers whether to cancel, and what the runner has noted, as soon as there is either, at the latest after N
+//!    seconds.
 //! 3. `POST logs?first_seq=N` appends a batch: a zstd frame of NDJSON [`crate::log::Line`]s, numbered from N.
 //! 4. `POST artifacts` answers a place to PUT one object to.
 //! 5. `POST finish`, last: outcome, manifest and the log's last line. The worker exits 0 only after it is acknowledged.
@@ -109,6 +110,10 @@ pub struct WorkerHeartbeat {
 pub struct WorkerHeartbeatAnswer {
     /// Stop the agent: SIGTERM, the grace, SIGKILL; then collect and finish as `cancelled`.
     pub cancel: bool,
+    /// What the runner has seen of the attempt from outside, where the worker sees but the effect: `agent:oom` of an agent
+    /// whose container is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noted: Option<Cause>,
 }
 
 /// `POST /v1/worker/logs`.

@@ -1,7 +1,8 @@
 //! Everything that can be set, read once in `main`. Nothing else reads the environment.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Supervise(SuperviseConfig),
     /// Run the agent for a supervisor; started by it, or as the agent container's program.
     Shim(ShimConfig),
+    /// Copy this program to where a container of another image finds it.
+    Install(InstallConfig),
     /// Be the runner of this machine: take jobs and run each as child processes. Not a sandbox.
     Local(LocalConfig),
 }
@@ -65,15 +68,55 @@ pub struct SuperviseConfig {
     pub alive: Option<PathBuf>,
 
     #[command(flatten)]
+    pub pod: PodConfig,
+
+    #[command(flatten)]
     pub settings: Settings,
+}
+
+/// What a supervisor in a pod has besides; all of it or nothing. The agent's container shares the work folder.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PodConfig {
+    /// In a pod: folder that the agent's container does not see, for the supervisor's own files.
+    #[arg(long, env = "CKRV_PRIVATE", requires_all = ["shim_socket", "shim_uid"])]
+    pub private: Option<PathBuf>,
+
+    /// In a pod: where the supervisor listens for the shim of the agent's container.
+    #[arg(long, env = "CKRV_SHIM_SOCKET", requires_all = ["private", "shim_uid"])]
+    pub shim_socket: Option<PathBuf>,
+
+    /// In a pod: the user whom the agent's container runs as. Nobody else is let in.
+    #[arg(long, env = "CKRV_SHIM_UID", requires_all = ["private", "shim_socket"])]
+    pub shim_uid: Option<u32>,
+}
+
+impl PodConfig {
+    /// The three, if this is a pod.
+    pub fn all(&self) -> Option<(&Path, &Path, u32)> {
+        Some((self.private.as_deref()?, self.shim_socket.as_deref()?, self.shim_uid?))
+    }
 }
 
 /// The shim.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ShimConfig {
-    /// The supervisor's unix socket; absent: it is standard input.
+    /// The supervisor's unix socket, which is waited for; absent: it is standard input.
     #[arg(long, env = "CKRV_SHIM_SOCKET")]
     pub socket: Option<PathBuf>,
+}
+
+/// What the agent's container was started with: its agent gets it too, but for what tells of ckrv or of the cluster.
+pub fn container_environment() -> BTreeMap<String, String> {
+    let text = |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+    let is_agents = |key: &str| !key.starts_with("CKRV_") && !key.starts_with("KUBERNETES_");
+    std::env::vars_os().filter_map(text).filter(|(key, _)| is_agents(key)).collect()
+}
+
+/// Where the program is copied to.
+#[derive(Debug, Clone, clap::Args)]
+pub struct InstallConfig {
+    /// The copy, which anybody may run. Replaces what is there.
+    pub path: PathBuf,
 }
 
 /// The local runner.
@@ -127,7 +170,7 @@ pub struct LocalConfig {
 /// What holds for every attempt of a runner.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
-    /// Files with the runner's named secrets, mode 0600.
+    /// Files with the runner's named secrets, mode 0600; in a pod also 0440.
     #[arg(long = "secrets", env = "CKRV_SECRETS", value_delimiter = ',')]
     pub secrets: Vec<PathBuf>,
 
@@ -135,7 +178,7 @@ pub struct Settings {
     #[arg(long, env = "CKRV_AGENTS")]
     pub agents: Option<PathBuf>,
 
-    /// Where git and the agents' programs are found.
+    /// Where git and the agents' programs are found. In a pod only git: agents have their own container's.
     #[arg(long, env = "PATH", default_value = "/usr/local/bin:/usr/bin:/bin", hide_env_values = true)]
     pub search_path: OsString,
 
@@ -261,7 +304,7 @@ impl std::fmt::Display for Pair {
 }
 
 /// A file that holds one secret and nothing else.
-pub fn read_secret(path: &std::path::Path) -> std::io::Result<Secret> {
+pub fn read_secret(path: &Path) -> std::io::Result<Secret> {
     Ok(Secret::new(std::fs::read_to_string(path)?.trim()))
 }
 
@@ -288,6 +331,22 @@ mod tests {
         args.extend(settings.to_args());
         let Command::Supervise(config) = Cli::try_parse_from(args).unwrap().command else { panic!("another command") };
         assert_eq!(format!("{:?}", config.settings), format!("{settings:?}"));
+    }
+
+    #[test]
+    fn a_supervisor_in_a_pod_is_told_all_about_it_or_nothing() {
+        let base = ["x", "supervise", "--server=http://localhost", "--token-file=t", "--work=w"];
+        let all = ["--private=p", "--shim-socket=s", "--shim-uid=7"];
+        let parse = |args: &[&str]| Cli::try_parse_from(base.iter().chain(args));
+        for left_out in 0..3 {
+            let some: Vec<&str> =
+                all.into_iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, arg)| arg).collect();
+            assert!(parse(&some).is_err(), "{some:?}");
+        }
+        let Command::Supervise(config) = parse(&all).unwrap().command else { panic!("another command") };
+        assert_eq!(config.pod.all(), Some((Path::new("p"), Path::new("s"), 7)));
+        let Command::Supervise(config) = parse(&[]).unwrap().command else { panic!("another command") };
+        assert_eq!(config.pod.all(), None);
     }
 
     #[test]

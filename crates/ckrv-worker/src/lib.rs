@@ -8,6 +8,7 @@ pub mod collect;
 pub mod config;
 pub mod crash;
 pub mod git;
+pub mod install;
 pub mod local;
 pub mod log;
 pub mod proxy;

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ckrv_types::State;
-use ckrv_worker::config::{Cli, Command, LocalConfig, LogFormat, ShimConfig, SuperviseConfig};
+use ckrv_worker::config::{
+    Cli, Command, InstallConfig, LocalConfig, LogFormat, ShimConfig, SuperviseConfig, container_environment,
+};
+use ckrv_worker::install;
 use ckrv_worker::local::{self, processes};
 use ckrv_worker::shim::{self, Connect};
 use ckrv_worker::supervise;
@@ -38,6 +41,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Supervise(config) => runtime(THREADS)?.block_on(supervise(config)),
         Command::Shim(config) => runtime(1)?.block_on(shim(config)),
+        Command::Install(InstallConfig { path }) => {
+            install::install(&path).with_context(|| format!("cannot copy this program to {}", path.display()))
+        }
         Command::Local(config) => runtime(THREADS)?.block_on(run_local(config)),
     }
 }
@@ -81,7 +87,9 @@ async fn supervise(config: SuperviseConfig) -> anyhow::Result<()> {
 }
 
 async fn shim(config: ShimConfig) -> anyhow::Result<()> {
-    shim::serve(config.socket.map_or(Connect::Inherited, Connect::Socket)).await?;
+    let connect =
+        config.socket.map_or(Connect::Inherited, |path| Connect::Socket { path, environment: container_environment() });
+    shim::serve(connect).await?;
     Ok(())
 }
 

@@ -88,19 +88,28 @@ struct ModelEntry {
     key: Secret,
 }
 
+/// Who besides its owner may read a file of secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    Nobody,
+    /// In a pod: a Secret's files are root's, and reach an ordinary user through the pod's group. Who else is of that group
+    /// does not see the volume.
+    Group,
+}
+
 impl Secrets {
     /// Reads all files; a name may stand in one of them only.
-    pub fn load(paths: &[PathBuf]) -> Result<Self, SecretsError> {
+    pub fn load(paths: &[PathBuf], readers: Readers) -> Result<Self, SecretsError> {
         let mut secrets = Self::default();
         for path in paths {
-            let entries = parse(path, &read_private(path)?)?;
+            let entries = parse(path, &read_private(path, readers)?)?;
             for (name, entry) in entries {
                 let refused = |reason| SecretsError::Entry { path: path.clone(), name: name.clone(), reason };
                 if secrets.has(&name) {
                     return Err(refused("is there twice"));
                 }
                 match entry {
-                    Entry::Git(entry) => secrets.add_git(&name, entry, refused)?,
+                    Entry::Git(entry) => secrets.add_git(&name, entry, readers, refused)?,
                     Entry::Model(ModelEntry { provider, base_url, key }) => {
                         secrets.models.push(ModelKey { name: name.clone(), provider, base_url, key });
                     }
@@ -114,6 +123,7 @@ impl Secrets {
         &mut self,
         name: &str,
         entry: GitEntry,
+        readers: Readers,
         refused: impl Fn(&'static str) -> SecretsError,
     ) -> Result<(), SecretsError> {
         let login = match (entry.token, entry.ssh_key_file) {
@@ -122,7 +132,7 @@ impl Secrets {
                 GitLogin::Password { username, password }
             }
             (None, Some(key)) => {
-                self.contents.push(Secret::new(read_private(&key)?));
+                self.contents.push(Secret::new(read_private(&key, readers)?));
                 GitLogin::SshKey { key, known_hosts: entry.known_hosts_file }
             }
             _ => return Err(refused("needs either a `token` or an `ssh_key_file`")),
@@ -163,13 +173,14 @@ impl Secrets {
     }
 }
 
-/// Reads a file that only its owner can read.
-fn read_private(path: &Path) -> Result<String, SecretsError> {
+/// Reads a file that nobody but its owner and `readers` can read.
+fn read_private(path: &Path, readers: Readers) -> Result<String, SecretsError> {
     let failed = |source| SecretsError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the open file: nobody can put another in its place meanwhile.
     let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let allowed = if readers == Readers::Group { 0o740 } else { 0o700 };
+    if mode & !allowed != 0 {
         return Err(SecretsError::Mode { path: path.to_owned(), mode });
     }
     let mut text = String::new();
@@ -203,7 +214,7 @@ mod tests {
     }
 
     fn load(text: &str) -> Result<Secrets, SecretsError> {
-        Secrets::load(&[file(text, 0o600).path().to_owned()])
+        Secrets::load(&[file(text, 0o600).path().to_owned()], Readers::Nobody)
     }
 
     #[test]
@@ -232,12 +243,22 @@ mod tests {
     fn a_file_that_others_can_read_is_refused_and_the_way_out_is_named() {
         for mode in [0o644, 0o640, 0o604, 0o660] {
             let file = file("{}", mode);
-            let error = Secrets::load(&[file.path().to_owned()]).err().unwrap();
+            let error = Secrets::load(&[file.path().to_owned()], Readers::Nobody).err().unwrap();
             assert!(matches!(error, SecretsError::Mode { mode: found, .. } if found == mode));
             assert!(error.to_string().contains("chmod 600"), "{error}");
         }
         for mode in [0o600, 0o400] {
-            assert!(Secrets::load(&[file("{}", mode).path().to_owned()]).is_ok());
+            assert!(Secrets::load(&[file("{}", mode).path().to_owned()], Readers::Nobody).is_ok());
+        }
+    }
+
+    #[test]
+    fn in_a_pod_the_group_may_read_and_no_more() {
+        for (mode, is_good) in
+            [(0o440, true), (0o640, true), (0o400, true), (0o444, false), (0o660, false), (0o404, false)]
+        {
+            let loaded = Secrets::load(&[file("{}", mode).path().to_owned()], Readers::Group);
+            assert_eq!(loaded.is_ok(), is_good, "{mode:o}");
         }
     }
 

@@ -1,13 +1,15 @@
 //! The runner's protocol: one instance, a list that can be repeated, observations that count once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ckrv_client::runner::RunnerClient;
 use ckrv_tests::acting::{assignment_of, refused, start, work_on};
+use ckrv_tests::pod::noted;
 use ckrv_tests::replica::{Installation, Loops, MACHINE, beat, offer, spec, submit};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::identity::CreateRunner;
 use ckrv_types::runner::{Observation, Observations, Phase, Register, RunnerHeartbeat};
+use ckrv_types::worker::WorkerPhase;
 use ckrv_types::{AttemptId, Cause, JobId, ProblemCode, Secret, State};
 
 fn seen(attempt: AttemptId, phase: Phase, message: Option<&str>) -> Observations {
@@ -115,6 +117,32 @@ async fn notes_are_told_once_and_the_end_of_an_attempt_without_a_finish_is_its_w
     assert_eq!(runner.observations(&ended).await.unwrap().applied, [false]);
     let job = on.client().job(job).await.unwrap();
     assert_eq!((job.state, job.cause), (State::Queued, Some(Cause::WorkerLost)));
+}
+
+#[tokio::test]
+async fn a_cause_that_is_noted_before_the_end_is_heard_by_the_worker_and_decides_nothing() {
+    let on = Installation::new(Loops::On).await;
+    let other = on.another_replica(Loops::On).await;
+    let runner = on.runner(2).await;
+    for replica in [&on.replica, &other] {
+        let job = submit(&on.client(), spec()).await.id;
+        let worker = work_on(replica, &runner, job).await;
+        assert_eq!(worker.beat(WorkerPhase::Running).await.unwrap().noted, None);
+        let note = noted(worker.attempt(), Cause::AgentOom);
+        let held = Duration::from_secs(20);
+        let began = Instant::now();
+        let (heard, told) = tokio::join!(worker.attend(WorkerPhase::Running, held), runner.observations(&note));
+        assert_eq!((heard.unwrap().noted, told.unwrap().applied), (Some(Cause::AgentOom), vec![true]));
+        assert!(began.elapsed() < held / 2, "{:?}", began.elapsed());
+        assert_eq!(runner.observations(&note).await.unwrap().applied, [false]);
+        // The first word stays, and the worker's own counts for more.
+        runner.observations(&noted(worker.attempt(), Cause::Evicted)).await.unwrap();
+        let heard = worker.attend(WorkerPhase::Running, held).await.unwrap();
+        assert_eq!((heard.noted, heard.cancel), (Some(Cause::AgentOom), false));
+        assert_eq!(on.client().job(job).await.unwrap().state, State::Running);
+        worker.finish(None).await.unwrap();
+        assert_eq!(on.client().job(job).await.unwrap().state, State::Succeeded);
+    }
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>
     tx.commit().await?;
     crash_point!("server.cancel.committed");
     state.wake.notify_job(id);
-    state.wake.notify_cancel(id);
+    state.wake.notify_worker(id);
     if let Some(moved) = ended {
         moved.announce(id, &state.wake);
     }

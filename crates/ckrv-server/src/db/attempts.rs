@@ -2,7 +2,7 @@
 
 use ckrv_types::attempt::{Seal, SealedLog};
 use ckrv_types::usage::Usage;
-use ckrv_types::{Attempt, AttemptId, JobId, RunnerId, State};
+use ckrv_types::{Attempt, AttemptId, Cause, JobId, RunnerId, State};
 use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
@@ -83,6 +83,8 @@ pub struct Standing {
     /// The worker that holds it.
     pub instance: Option<String>,
     pub cancel_requested: bool,
+    /// What its runner has seen of it.
+    pub noted: Option<Cause>,
     /// The number that the log's next line must have.
     pub next_seq: u64,
     /// The log's last line, once it is sealed.
@@ -94,6 +96,7 @@ struct StandingRow {
     state: String,
     instance: Option<String>,
     cancel_requested: bool,
+    noted: Option<String>,
     next_seq: i64,
     sealed_seq: Option<i64>,
 }
@@ -101,7 +104,7 @@ struct StandingRow {
 /// `None`: there is no such attempt (any more).
 pub async fn standing(tx: &mut PgConnection, attempt: AttemptId) -> Result<Option<Standing>, sqlx::Error> {
     let row: Option<StandingRow> = sqlx::query_as(
-        "select a.state, a.instance, j.cancel_requested_at is not null as cancel_requested, h.next_seq, h.sealed_seq
+        "select a.state, a.instance, a.noted, j.cancel_requested_at is not null as cancel_requested, h.next_seq, h.sealed_seq
          from attempts a
          join jobs j on j.id = a.job_id
          join log_heads h on h.job_id = a.job_id and h.attempt = a.number
@@ -116,6 +119,7 @@ pub async fn standing(tx: &mut PgConnection, attempt: AttemptId) -> Result<Optio
             state: decode::text("state", &row.state)?,
             instance: row.instance,
             cancel_requested: row.cancel_requested,
+            noted: decode::optional("noted", row.noted.as_deref())?,
             next_seq: decode::number("next_seq", row.next_seq)?,
             sealed_seq: row.sealed_seq.map(|seq| decode::number("sealed_seq", seq)).transpose()?,
         })
@@ -175,6 +179,19 @@ pub async fn place(tx: &mut PgConnection, attempt: AttemptId, node: &str) -> Res
     .bind(attempt.job.uuid())
     .bind(attempt.number.cast_signed())
     .bind(node)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Why something of it ends, as the runner sees it; whether that is news. The first word stays.
+pub async fn note_cause(tx: &mut PgConnection, attempt: AttemptId, cause: Cause) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "update attempts set noted = $3 where job_id = $1 and number = $2 and rank < 100 and noted is null",
+    )
+    .bind(attempt.job.uuid())
+    .bind(attempt.number.cast_signed())
+    .bind(cause.as_str())
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)

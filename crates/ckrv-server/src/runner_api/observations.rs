@@ -54,13 +54,17 @@ async fn apply(state: &AppState, runner: RunnerId, seen: &Observation) -> ApiRes
     if jobs::lock(&mut tx, job, None).await?.is_none() || !assignments::is_held(&mut tx, runner, seen.attempt).await? {
         return Ok(false);
     }
-    let news = note(&mut tx, seen).await?;
+    let explained = explain(&mut tx, seen).await?;
+    let news = note(&mut tx, seen).await? || explained;
     let moved = match seen.phase {
         Phase::Ended => end(&mut tx, seen).await?,
         Phase::Waiting | Phase::Launched => None,
     };
     tx.commit().await?;
     crash_point!("server.observation.committed");
+    if explained {
+        state.wake.notify_worker(job);
+    }
     if news {
         state.wake.notify_job(job);
     }
@@ -68,6 +72,14 @@ async fn apply(state: &AppState, runner: RunnerId, seen: &Observation) -> ApiRes
         moved.announce(job, &state.wake);
     }
     Ok(news || moved.is_some_and(|moved| moved.applied))
+}
+
+/// Whether the worker is to hear of a cause.
+async fn explain(tx: &mut Tx, seen: &Observation) -> ApiResult<bool> {
+    match seen.cause {
+        Some(cause) if seen.phase != Phase::Ended => Ok(attempts::note_cause(tx, seen.attempt, cause).await?),
+        _ => Ok(false),
+    }
 }
 
 async fn note(tx: &mut Tx, seen: &Observation) -> ApiResult<bool> {

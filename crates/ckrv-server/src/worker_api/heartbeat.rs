@@ -1,7 +1,7 @@
-//! The worker lives, and is at some phase; it hears whether somebody wants it to stop.
+//! The worker lives, and is at some phase; it hears whether somebody wants it to stop, and what its runner has noted.
 //!
-//! The beat is recorded as it arrives. Its answer may be held back, so that a request to cancel is heard at once and a worker
-//! at rest asks no more often than it beats: nothing is looked up meanwhile but after a wake-up.
+//! The beat is recorded as it arrives. Its answer may be held back, so that either is heard at once and a worker at rest asks
+//! no more often than it beats: nothing is looked up meanwhile but after a wake-up.
 
 use std::time::Duration;
 
@@ -27,14 +27,15 @@ use crate::wake::Waiter;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wait {
-    /// Seconds to wait for a request to cancel at most; more than 30 are taken for 30.
+    /// Seconds to wait for something to tell at most; more than 30 are taken for 30.
     #[serde(default)]
     wait: u64,
 }
 
 /// Tell that the worker lives and what it is at.
 ///
-/// Answers at once if somebody has asked to cancel, otherwise as soon as somebody does or `wait` is over.
+/// Answers at once if somebody has asked to cancel or the runner has noted a cause, otherwise as soon as that happens or
+/// `wait` is over.
 #[utoipa::path(post, path = "/v1/worker/heartbeat", tag = "worker", operation_id = "workerHeartbeat",
     security(("worker" = [])), params(Wait), request_body = WorkerHeartbeat,
     responses((status = 200, body = WorkerHeartbeatAnswer), Authenticated, JsonBody, NotFound, Conflict, Gone))]
@@ -48,7 +49,7 @@ pub(super) async fn heartbeat(
         return Err(other_instance());
     }
     let attempt = auth.attempt;
-    let asked = state.wake.cancel(attempt.job);
+    let hints = state.wake.worker(attempt.job);
     let mut tx = state.db.tenant(auth.org).await?;
     let standing = living(&mut tx, &auth).await?;
     // The change of state locks the job's row, so it goes before anything that locks the attempt's. A late beat of an
@@ -65,9 +66,14 @@ pub(super) async fn heartbeat(
         }
     }
     let wait = Duration::from_secs(wait.min(limits::HEARTBEAT_WAIT_SECONDS));
-    let cancel =
-        standing.cancel_requested || (!wait.is_zero() && is_cancelled_within(&state, &auth, asked, wait).await?);
-    Ok(axum::Json(WorkerHeartbeatAnswer { cancel }))
+    let answer = answer(&standing);
+    let is_news = answer.cancel || answer.noted.is_some();
+    let answer = if is_news || wait.is_zero() { answer } else { heard_within(&state, &auth, hints, wait).await? };
+    Ok(axum::Json(answer))
+}
+
+fn answer(standing: &Standing) -> WorkerHeartbeatAnswer {
+    WorkerHeartbeatAnswer { cancel: standing.cancel_requested, noted: standing.noted }
 }
 
 /// Where the attempt stands, unless it is over.
@@ -76,27 +82,30 @@ async fn living(tx: &mut Tx, auth: &WorkerAuth) -> ApiResult<Standing> {
     if standing.state.is_terminal() { Err(sealed(standing.sealed_seq)) } else { Ok(standing) }
 }
 
-/// Whether somebody asks to cancel before `wait` is over. Who misses the hint hears of it with the next beat.
-async fn is_cancelled_within(
+/// What there is to tell before `wait` is over. Who misses the hint hears of it with the next beat.
+async fn heard_within(
     state: &AppState,
     auth: &WorkerAuth,
-    mut asked: Waiter,
+    mut hints: Waiter,
     wait: Duration,
-) -> ApiResult<bool> {
+) -> ApiResult<WorkerHeartbeatAnswer> {
     let over = tokio::time::sleep(wait);
     tokio::pin!(over);
     loop {
-        tokio::select! {
+        let is_over = tokio::select! {
             biased;
-            () = &mut over => return Ok(false),
-            () = state.shutdown.cancelled() => return Ok(false),
-            () = asked.wait_for_hint() => {}
+            () = &mut over => true,
+            () = state.shutdown.cancelled() => true,
+            () = hints.wait_for_hint() => false,
+        };
+        if is_over {
+            return Ok(WorkerHeartbeatAnswer { cancel: false, noted: None });
         }
         let mut tx = state.db.tenant(auth.org).await?;
-        let standing = living(&mut tx, auth).await?;
+        let answer = answer(&living(&mut tx, auth).await?);
         tx.commit().await?;
-        if standing.cancel_requested {
-            return Ok(true);
+        if answer.cancel || answer.noted.is_some() {
+            return Ok(answer);
         }
     }
 }

@@ -30,7 +30,7 @@ use self::home::{Home, HomeError};
 use crate::backoff::Backoff;
 use crate::config::{LocalConfig, read_secret};
 use crate::refusal;
-use crate::secrets::{Secrets, SecretsError};
+use crate::secrets::{Readers, Secrets, SecretsError};
 
 /// How long the last words of an ending runner may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ pub async fn run(mut config: LocalConfig, stop: CancellationToken) -> Result<(),
     let token = read_secret(&config.token_file)
         .map_err(|source| LocalError::Token { path: config.token_file.clone(), source })?;
     // Told here rather than with every job.
-    Secrets::load(&config.settings.secrets)?;
+    Secrets::load(&config.settings.secrets, Readers::Nobody)?;
     crate::agents::Catalog::load(config.settings.agents.as_deref())?;
     config.node = config.node.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok());
     let exe = config.worker_exe.clone().map_or_else(std::env::current_exe, Ok).map_err(LocalError::Exe)?;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Version of the frames and messages; both ends must have the same.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// What to run as the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunAgent {
     /// Program and arguments, run without a shell. A program without `/` is looked up in `env`'s `PATH`.
     pub argv: Vec<String>,
-    /// The agent's whole environment.
+    /// The agent's environment, over that of its container where it has one; else all of it.
     pub env: BTreeMap<String, String>,
     /// Absolute; the work tree.
     pub cwd: PathBuf,
@@ -62,9 +62,15 @@ pub(super) enum FromShim {
         /// ckrv's version, for people.
         version: String,
     },
+    /// Answer to `TakeOver`; `error`: why it could not.
+    TakenOver {
+        error: Option<String>,
+    },
     Started {
         pid: u32,
     },
+    /// The shim itself was told to end, and stops the agent: its container is being taken away.
+    Told,
     NotStarted {
         missing: bool,
         message: String,
@@ -91,6 +97,11 @@ pub(super) enum ToShim {
     /// Answer to `Hello` when the versions differ; the connection is closed after it.
     Refused {
         message: String,
+    },
+    /// Before `Run`, in a pod: make the clone at `from` the agent's own at `to`, which its orchestrator will want to read.
+    TakeOver {
+        from: PathBuf,
+        to: PathBuf,
     },
     Run(RunAgent),
     Stop {

@@ -1,14 +1,13 @@
 //! `ckrv-worker shim`: from the handshake to the agent's end.
 //!
-//! 1. Connect, `Hello`, wait for `Run`.
+//! 1. Connect, `Hello`, wait for `Run`; in a pod there is a `TakeOver` before it.
 //! 2. While the agent runs: obey `Stop` and `Bundle`, make bundles by the clock, reap orphans. The orchestrator's silence
 //!    holds up the output, never this.
 //! 3. The agent has ended: kill what it left behind, send the rest of its output, `Exited`, a last bundle, `Done`.
 //!
-//! If the orchestrator goes away, the agent is stopped as by `Stop` with its own grace.
+//! If the orchestrator goes away, the agent is stopped as by `Stop` with its own grace; if the shim itself is told to end, also.
 
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -16,8 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,28 +25,17 @@ use tokio::time::{Instant, Interval, sleep_until};
 
 use super::agent::{Agent, NotStarted};
 use super::bundler::Bundler;
+use super::connect::{CONNECT_LIMIT, Connect};
 use super::frame::{FrameReader, Kind, encode_control};
 use super::message::{Exit, FromShim, PROTOCOL, RunAgent, ToShim};
-use super::{inherited, oom, tree};
+use super::{handover, inherited, oom, tree};
 
-/// How long the orchestrator's socket may take to appear (its image may still be pulled).
-const CONNECT_LIMIT: Duration = Duration::from_mins(5);
-const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// Frames between the pipes and the socket: what is read ahead of the orchestrator, at most 64 KiB each.
 const QUEUE: usize = 16;
 /// How long what the agent left behind may resist SIGKILL.
 const TREE_LIMIT: Duration = Duration::from_secs(10);
 /// Orphans are reaped at most this often.
 const REAP_EVERY: Duration = Duration::from_secs(1);
-
-/// Where the orchestrator is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Connect {
-    /// Its unix socket, waited for.
-    Socket(PathBuf),
-    /// Standard input is the socket: how [`super::Session::launch_local`] starts a shim.
-    Inherited,
-}
 
 /// Why the shim could not do its work. An agent that fails is not an error of the shim.
 #[derive(Debug, thiserror::Error)]
@@ -64,69 +52,85 @@ pub enum ShimError {
     Inherited(#[source] io::Error),
     #[error("the orchestrator refused this shim: {0}")]
     Refused(String),
-    #[error("the orchestrator went away before it said what to run")]
+    #[error("the orchestrator went away before the agent's run was over")]
     Lost,
+    #[error("told to end before there was an agent to run")]
+    Told,
 }
 
 /// Runs one agent for the orchestrator at `connect`.
 pub async fn serve(connect: Connect) -> Result<(), ShimError> {
     inherited::close();
     tree::adopt_orphans().map_err(ShimError::Setup)?;
-    let signals = Stops::listen().map_err(ShimError::Setup)?;
-    let (orders, socket) = connect.open().await?.into_split();
+    let mut signals = Stops::listen().map_err(ShimError::Setup)?;
+    let (orders, socket) = tokio::select! {
+        stream = connect.open() => stream?.into_split(),
+        () = signals.told() => return Err(ShimError::Told),
+    };
     let (frames, queue) = mpsc::channel(QUEUE);
     let writer = tokio::spawn(write(socket, queue));
     let mut orders = FrameReader::new(orders);
     say(&frames, &FromShim::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }).await;
-    let run = first_order(&mut orders).await?;
+    let Task { mut run, taken_over } = tokio::select! {
+        task = Task::receive(&mut orders, &frames) => task?,
+        () = signals.told() => return Err(ShimError::Told),
+    };
+    if let Connect::Socket { environment, .. } = connect {
+        run.env = environment.into_iter().chain(run.env).collect();
+        point_to_the_log(&run);
+    }
+    let mut is_heard = true;
     match Agent::start(&run, &frames) {
         Err(NotStarted { missing, message }) => say(&frames, &FromShim::NotStarted { missing, message }).await,
         Ok(agent) => {
             say(&frames, &FromShim::Started { pid: agent.pid }).await;
-            Watch::new(agent, &run, orders, frames.clone(), signals).run().await;
+            is_heard = Watch::new(agent, &run, taken_over, orders, frames.clone(), signals).run().await;
         }
     }
     say(&frames, &FromShim::Done).await;
     drop(frames);
     // It ends with the last frame written, or when nobody takes them any more.
-    let _ = writer.await;
-    Ok(())
+    let is_written = writer.await.unwrap_or_default();
+    if is_heard && is_written { Ok(()) } else { Err(ShimError::Lost) }
 }
 
-impl Connect {
-    async fn open(self) -> Result<UnixStream, ShimError> {
-        match self {
-            Self::Inherited => standard_input().map_err(ShimError::Inherited),
-            Self::Socket(path) => {
-                let deadline = Instant::now() + CONNECT_LIMIT;
-                loop {
-                    match UnixStream::connect(&path).await {
-                        Ok(stream) => return Ok(stream),
-                        Err(source) if Instant::now() >= deadline => return Err(ShimError::Connect { path, source }),
-                        Err(_) => tokio::time::sleep(CONNECT_PAUSE).await,
-                    }
+/// What the orchestrator wants done.
+struct Task {
+    run: RunAgent,
+    /// The work tree, if it was taken over from the orchestrator's user.
+    taken_over: Option<PathBuf>,
+}
+
+impl Task {
+    async fn receive(orders: &mut FrameReader<OwnedReadHalf>, frames: &mpsc::Sender<Bytes>) -> Result<Self, ShimError> {
+        let mut taken_over = None;
+        loop {
+            let frame = orders.next().await.ok().flatten().ok_or(ShimError::Lost)?;
+            match frame.control::<ToShim>() {
+                Ok(ToShim::Run(run)) => return Ok(Self { run, taken_over }),
+                Ok(ToShim::TakeOver { from, to }) => {
+                    // Whatever the image says: the orchestrator reads what the agent makes.
+                    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+                    taken_over = Some(to.clone());
+                    let copied = tokio::task::spawn_blocking(move || handover::take_over(&from, &to)).await;
+                    let error = copied.map_err(io::Error::other).flatten().err().map(|error| error.to_string());
+                    say(frames, &FromShim::TakenOver { error }).await;
+                }
+                Ok(ToShim::Refused { message }) => return Err(ShimError::Refused(message)),
+                Ok(ToShim::Stop { .. } | ToShim::Bundle) => return Err(ShimError::Lost),
+                Err(error) => {
+                    return Err(ShimError::Refused(format!("it said what this version does not know: {error}")));
                 }
             }
         }
     }
 }
 
-/// A copy of standard input that children do not inherit (they get /dev/null in its place).
-fn standard_input() -> io::Result<UnixStream> {
-    let stream = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    stream.peer_addr()?;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
-}
-
-async fn first_order(orders: &mut FrameReader<OwnedReadHalf>) -> Result<RunAgent, ShimError> {
-    let frame = orders.next().await.ok().flatten().ok_or(ShimError::Lost)?;
-    match frame.control::<ToShim>() {
-        Ok(ToShim::Run(run)) => Ok(run),
-        Ok(ToShim::Refused { message }) => Err(ShimError::Refused(message)),
-        Ok(ToShim::Stop { .. } | ToShim::Bundle) => Err(ShimError::Lost),
-        Err(error) => Err(ShimError::Refused(format!("it said what this version does not know: {error}"))),
-    }
+/// For whoever looks at the container's log: the agent's is not there.
+fn point_to_the_log(run: &RunAgent) {
+    let job = run.env.get("CKRV_JOB").map_or("JOB", String::as_str);
+    // Nobody has to be able to read it.
+    let _ = writeln!(io::stdout(), "The agent's log is with the control plane: ckrv logs {job}");
 }
 
 /// Puts a message behind all that was said before.
@@ -137,12 +141,14 @@ async fn say(frames: &mpsc::Sender<Bytes>, message: &FromShim) {
     }
 }
 
-async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>) {
+/// Whether all was written.
+async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>) -> bool {
     while let Some(frame) = queue.recv().await {
         if socket.write_all(&frame).await.is_err() {
-            return;
+            return false;
         }
     }
+    true
 }
 
 /// The signals that mean `Stop`, and the one that means that a child ended.
@@ -161,6 +167,21 @@ impl Stops {
             hangup: signal(SignalKind::hangup())?,
             child: signal(SignalKind::child())?,
         })
+    }
+
+    /// Ends when this process is told to end.
+    async fn told(&mut self) {
+        while !matches!(self.next(false).await, Turn::Told) {}
+    }
+
+    /// Cancel-safe. `children`: whether their ends count.
+    async fn next(&mut self, children: bool) -> Turn {
+        tokio::select! {
+            _ = self.terminate.recv() => Turn::Told,
+            _ = self.interrupt.recv() => Turn::Told,
+            _ = self.hangup.recv() => Turn::Told,
+            _ = self.child.recv(), if children => Turn::ChildEnded,
+        }
     }
 }
 
@@ -182,6 +203,8 @@ struct Watch {
     frames: mpsc::Sender<Bytes>,
     signals: Stops,
     grace: Duration,
+    /// The work tree, where it is to be read by another user.
+    taken_over: Option<PathBuf>,
     /// As it was after the last bundle that was made.
     bundler: Option<Bundler>,
     bundling: Option<JoinHandle<Bundler>>,
@@ -197,6 +220,7 @@ impl Watch {
     fn new(
         agent: Agent,
         run: &RunAgent,
+        taken_over: Option<PathBuf>,
         orders: FrameReader<OwnedReadHalf>,
         frames: mpsc::Sender<Bytes>,
         signals: Stops,
@@ -212,6 +236,7 @@ impl Watch {
             frames,
             signals,
             grace: run.grace,
+            taken_over,
             bundler,
             bundling: None,
             bundle_due,
@@ -223,12 +248,13 @@ impl Watch {
         }
     }
 
-    async fn run(mut self) {
+    /// To the agent's end; whether the orchestrator was there for it.
+    async fn run(mut self) -> bool {
         let status = loop {
             match self.turn().await {
                 Turn::Exited(status) => break status,
                 Turn::Order(order) => self.obey(order),
-                Turn::Told => self.stop(self.grace),
+                Turn::Told => self.told(),
                 Turn::Kill => self.kill(),
                 Turn::BundleDue => self.bundle(),
                 Turn::BundleMade(bundler) => {
@@ -239,20 +265,19 @@ impl Watch {
                 Turn::Reap => self.reap(),
             }
         };
+        let is_heard = !self.orchestrator_is_gone;
         self.end(status).await;
+        is_heard
     }
 
     async fn turn(&mut self) -> Turn {
         tokio::select! {
             status = self.agent.child.wait() => Turn::Exited(status.unwrap_or_else(|_| ExitStatus::from_raw(0xff00))),
             order = self.orders.next(), if !self.orchestrator_is_gone => Turn::Order(order),
-            _ = self.signals.terminate.recv() => Turn::Told,
-            _ = self.signals.interrupt.recv() => Turn::Told,
-            _ = self.signals.hangup.recv() => Turn::Told,
             () = at(self.kill_at) => Turn::Kill,
             () = due(self.bundle_due.as_mut()) => Turn::BundleDue,
             bundler = made(self.bundling.as_mut()) => Turn::BundleMade(bundler),
-            _ = self.signals.child.recv(), if self.reap_at.is_none() => Turn::ChildEnded,
+            signal = self.signals.next(self.reap_at.is_none()) => signal,
             () = at(self.reap_at) => Turn::Reap,
         }
     }
@@ -263,11 +288,20 @@ impl Watch {
             Some(ToShim::Stop { grace }) => self.stop(grace),
             Some(ToShim::Bundle) => self.bundle(),
             // Closed, or no longer to be understood.
-            Some(ToShim::Run(_) | ToShim::Refused { .. }) | None => {
+            Some(ToShim::TakeOver { .. } | ToShim::Run(_) | ToShim::Refused { .. }) | None => {
                 self.orchestrator_is_gone = true;
                 self.stop(self.grace);
             }
         }
+    }
+
+    fn told(&mut self) {
+        if self.taken_over.is_some() {
+            // Waits in line with the agent's output, and goes before the agent's end.
+            let frames = self.frames.clone();
+            tokio::spawn(async move { say(&frames, &FromShim::Told).await });
+        }
+        self.stop(self.grace);
     }
 
     /// SIGTERM once; a later call can only shorten the grace.
@@ -318,6 +352,10 @@ impl Watch {
             bundler.make(self.frames.clone()).await;
             // The agent's repository may have started something even then.
             tree::end_descendants(std::process::id(), TREE_LIMIT).await;
+        }
+        if let Some(tree) = self.taken_over {
+            // It only fails when the process is ending.
+            let _ = tokio::task::spawn_blocking(move || handover::open_up(&tree)).await;
         }
     }
 

@@ -43,6 +43,8 @@ pub enum ShimEvent {
     Started { pid: u32 },
     /// Bytes as the agent wrote them, at most 64 KiB, of `Stdout` or `Stderr`.
     Output { stream: Stream, bytes: Bytes },
+    /// The shim's container is being taken away: it stops the agent by itself.
+    Told,
     /// The agent's program could not be run. `missing`: because there is no such program.
     NotStarted { missing: bool, message: String },
     /// The agent ended and its descendants were killed; all of its output came before this.
@@ -74,6 +76,8 @@ pub enum SessionError {
     Version { theirs: u32, version: String },
     #[error("what connected is no shim: {0}")]
     NotAShim(String),
+    #[error("the clone could not become the agent's own: {0}")]
+    TakeOver(String),
     #[error("the connection to the shim broke")]
     Broken(#[from] io::Error),
 }
@@ -158,6 +162,19 @@ impl Session {
         }
     }
 
+    /// Has the shim make the clone at `from` the agent's own at `to`, within `limit`. Before [`Session::run`].
+    pub async fn take_over(&mut self, from: &Path, to: &Path, limit: Duration) -> Result<(), SessionError> {
+        self.order(&ToShim::TakeOver { from: from.to_owned(), to: to.to_owned() }).await?;
+        let answer = timeout(limit, self.frames.next()).await;
+        let answer = answer.map_err(|_| SessionError::TakeOver("it took too long".to_owned()))??;
+        match answer.map(|frame| frame.control()) {
+            Some(Ok(FromShim::TakenOver { error: None })) => Ok(()),
+            Some(Ok(FromShim::TakenOver { error: Some(error) })) => Err(SessionError::TakeOver(error)),
+            Some(_) => Err(SessionError::NotAShim("it did not answer what it was asked".to_owned())),
+            None => Err(SessionError::Broken(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
     /// Starts the agent; once per session.
     pub async fn run(&mut self, run: &RunAgent) -> Result<(), SessionError> {
         if let Some(plan) = &run.bundles {
@@ -234,6 +251,7 @@ impl Session {
         let is_running = self.phase == Phase::Running;
         match message {
             FromShim::Started { pid } if is_running => Ok(Some(ShimEvent::Started { pid })),
+            FromShim::Told if is_running => Ok(Some(ShimEvent::Told)),
             FromShim::NotStarted { missing, message } if is_running => {
                 self.end();
                 Ok(Some(ShimEvent::NotStarted { missing, message }))

@@ -193,6 +193,8 @@ impl Supervision<'_> {
                     permit.send(Output { stream, bytes });
                 }
             }
+            // Its container hears of it before this one.
+            ShimEvent::Told => self.attempt.control.stop(Stop::Told),
             ShimEvent::NotStarted { message, .. } => self.end = Some(AgentEnd::NotStarted(message)),
             ShimEvent::Exited(exit) => self.end = Some(AgentEnd::Exited(exit)),
             ShimEvent::Bundled { size } => tracing::debug!(size, "the agent's commits arrived"),

@@ -16,6 +16,7 @@ use crate::config::SuperviseConfig;
 use crate::log::Log;
 use crate::refusal;
 use crate::secrets::{Secrets, SecretsError};
+use crate::shim::Door;
 
 /// What every phase needs.
 pub struct Attempt {
@@ -23,6 +24,8 @@ pub struct Attempt {
     /// This program, which is also the shim.
     pub exe: PathBuf,
     pub folder: Folder,
+    /// In a pod: where the shim comes from. None: it is a child of this process.
+    pub door: Option<Door>,
     pub instance: String,
     pub started: Started,
     /// By the attempt's own token.

@@ -1,5 +1,6 @@
-//! What can end an attempt from outside its agent.
+//! What comes to an attempt from outside its agent: reasons to end it, and what its runner has seen of it.
 
+use ckrv_types::Cause;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +33,13 @@ pub enum Stop {
 #[derive(Debug, Clone)]
 pub struct Control {
     stop: watch::Sender<Option<Stop>>,
+    noted: watch::Sender<Option<Cause>>,
     over: CancellationToken,
 }
 
 impl Control {
     pub fn new() -> Self {
-        Self { stop: watch::Sender::new(None), over: CancellationToken::new() }
+        Self { stop: watch::Sender::new(None), noted: watch::Sender::new(None), over: CancellationToken::new() }
     }
 
     /// Stops the agent gracefully; what it did so far is collected.
@@ -55,16 +57,17 @@ impl Control {
 
     /// Ends once there is a reason to stop.
     pub async fn stopped(&self) -> Stop {
-        let mut stop = self.stop.subscribe();
-        loop {
-            if let Some(reason) = *stop.borrow_and_update() {
-                return reason;
-            }
-            if stop.changed().await.is_err() {
-                // Not while `self` holds a sender.
-                std::future::pending::<()>().await;
-            }
-        }
+        first(&self.stop).await
+    }
+
+    /// The runner has seen from outside why something of the attempt ends.
+    pub fn note(&self, cause: Cause) {
+        self.noted.send_if_modified(|noted| noted.replace(cause) != Some(cause));
+    }
+
+    /// Ends once the runner has seen something.
+    pub async fn noted(&self) -> Cause {
+        first(&self.noted).await
     }
 
     /// The control plane has ended the attempt: nothing of it is wanted any more.
@@ -78,6 +81,19 @@ impl Control {
 
     pub async fn over(&self) {
         self.over.cancelled().await;
+    }
+}
+
+async fn first<T: Copy>(value: &watch::Sender<Option<T>>) -> T {
+    let mut changes = value.subscribe();
+    loop {
+        if let Some(value) = *changes.borrow_and_update() {
+            return value;
+        }
+        if changes.changed().await.is_err() {
+            // Not while the sender is borrowed.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

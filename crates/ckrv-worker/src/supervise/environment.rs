@@ -1,4 +1,4 @@
-//! The agent's whole environment. Nothing of the worker's own reaches it.
+//! The agent's environment. Nothing of the worker's own reaches it; in a pod that of the agent's container lies below it.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,13 @@ pub fn environment(
     spec: &JobSpec,
     attempt: AttemptId,
 ) -> BTreeMap<String, String> {
-    let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-    let mut env: BTreeMap<String, String> = [
-        ("PATH", settings.search_path.to_string_lossy().into_owned()),
-        ("HOME", path(folder.home())),
-        ("TMPDIR", path(folder.tmp())),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("TERM", "dumb".to_owned()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into();
+    let mut env: BTreeMap<String, String> =
+        [("LANG", "C.UTF-8"), ("TERM", "dumb")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    if let Some((home, tmp)) = folder.places() {
+        let places =
+            [("PATH", settings.search_path.as_os_str()), ("HOME", home.as_os_str()), ("TMPDIR", tmp.as_os_str())];
+        env.extend(places.map(|(key, value)| (key.to_owned(), value.to_string_lossy().into_owned())));
+    }
     env.extend(settings.agent_env.iter().map(|pair| (pair.key.clone(), pair.value.clone())));
     env.extend(agent.env.clone());
     env.extend(spec.env.clone());

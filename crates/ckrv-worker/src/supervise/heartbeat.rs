@@ -45,6 +45,9 @@ pub async fn beat(client: WorkerClient, instance: String, every: Duration, vital
         let next = match answer {
             Ok(Ok(answer)) => {
                 (failing, is_failing, told) = (backoff.clone(), false, Some(state.phase));
+                if let Some(cause) = answer.noted {
+                    control.note(cause);
+                }
                 if answer.cancel {
                     control.stop(Stop::Cancel);
                 } else if is_news {

@@ -6,6 +6,9 @@
 //! 4. *finishing*: the work is collected and stored ([`results`]); the log is sent to its end; `finish` is repeated until
 //!    it is acknowledged ([`finish`]).
 //!
+//! The local runner starts it for an attempt in a folder of the machine, with the shim as its child. In a pod it is the
+//! orchestrator container's program: the agent's container shares the work folder, and its shim comes to a socket.
+//!
 //! All the while the [`heartbeat`] keeps the lease and brings a cancellation; whoever wants the agent stopped says so at
 //! [`control`]. The control plane may be away at any time: everything waits for it, and the agent works on.
 
@@ -33,12 +36,13 @@ use ckrv_client::worker::WorkerClient;
 use ckrv_client::{ClientError, ConfigError};
 use ckrv_types::worker::{Finish, Finished, Outcome, Start, Started, WorkerPhase};
 use ckrv_types::{Cause, Secret};
+use nix::sys::stat::{Mode, umask};
 use tokio::task::JoinHandle;
 
 use self::attempt::Attempt;
 use self::control::Control;
 use self::folder::Folder;
-use self::outcome::{AgentEnd, failed, of_run, of_stop};
+use self::outcome::{AgentEnd, failed, of_container, of_run, of_stop};
 use self::results::Results;
 use self::vitals::Vitals;
 use crate::config::{SuperviseConfig, read_secret};
@@ -48,11 +52,14 @@ use crate::local::home::{Alive, hold};
 use crate::log::Log;
 use crate::log::redact::Redactor;
 use crate::log::sender::{self, LogEnd};
-use crate::secrets::{Secrets, SecretsError};
-use crate::shim::tree;
+use crate::secrets::{Readers, Secrets, SecretsError};
+use crate::shim::{Door, tree};
 
 /// How long a control plane that is away is waited for before there is anything to lose.
 const START_PATIENCE: Duration = Duration::from_mins(10);
+
+/// How long after the loss of a container its runner may take to say why.
+const EXPLANATION_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long what is left of the agent may resist SIGKILL.
 const TREE_LIMIT: Duration = Duration::from_secs(10);
@@ -68,6 +75,12 @@ pub enum SuperviseError {
     },
     #[error("cannot use the work folder {path}")]
     Folder {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot listen for the agent's container at {path}")]
+    Socket {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -99,9 +112,9 @@ async fn carry(config: SuperviseConfig, control: Control) -> Result<Finished, Su
     let exe = std::env::current_exe().map_err(SuperviseError::Process)?;
     let token = read_secret(&config.token_file)
         .map_err(|source| SuperviseError::Token { path: config.token_file.clone(), source })?;
-    let folder =
-        Folder::create(&config.work).map_err(|source| SuperviseError::Folder { path: config.work.clone(), source })?;
-    let secrets = Secrets::load(&config.settings.secrets);
+    let (folder, door) = places(&config)?;
+    let readers = if door.is_some() { Readers::Group } else { Readers::Nobody };
+    let secrets = Secrets::load(&config.settings.secrets, readers);
     let client = attempt::client(&config, token.clone())?;
     let instance = hex::encode(rand::random::<[u8; 16]>());
     let started = start(&config, &client, &instance, &control).await?;
@@ -115,7 +128,20 @@ async fn carry(config: SuperviseConfig, control: Control) -> Result<Finished, Su
         }
     };
     let vitals = Vitals::new();
-    Attempt { config, exe, folder, instance, started, client, secrets, log, vitals, control }.run().await
+    Attempt { config, exe, folder, door, instance, started, client, secrets, log, vitals, control }.run().await
+}
+
+/// The attempt's folder and, in a pod, the socket for its shim.
+fn places(config: &SuperviseConfig) -> Result<(Folder, Option<Door>), SuperviseError> {
+    let unusable = |source| SuperviseError::Folder { path: config.work.clone(), source };
+    let Some((private, socket, uid)) = config.pod.all() else {
+        return Ok((Folder::create(&config.work).map_err(unusable)?, None));
+    };
+    // The agent's user copies the clone.
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    let folder = Folder::of_pod(&config.work, private).map_err(unusable)?;
+    let door = Door::open(socket, uid).map_err(|source| SuperviseError::Socket { path: socket.to_owned(), source })?;
+    Ok((folder, Some(door)))
 }
 
 /// Shows the local runner that this process lives, and begins the session by which it finds what this one has started.
@@ -223,7 +249,10 @@ impl Attempt {
             return (of_run(&run.end, run.stop, &limits, quota), None);
         }
         let mut outcome = of_run(&run.end, run.stop, &limits, quota);
-        let results = results::store(self, repository, run.bundles).await;
+        let is_unexplained = self.door.is_some() && run.stop.is_none() && matches!(run.end, AgentEnd::Lost(_));
+        let explained = async { if is_unexplained { explanation(&self.control).await } else { None } };
+        let (results, explained) = tokio::join!(results::store(self, repository, run.bundles), explained);
+        outcome = explained.unwrap_or(outcome);
         if let (None, Some(loss)) = (outcome.cause, results.loss()) {
             outcome = Outcome { exit_code: outcome.exit_code, ..failed(Cause::Storage, loss) };
         }
@@ -253,6 +282,12 @@ impl Attempt {
             None => false,
         }
     }
+}
+
+/// Why the agent's container is gone, by who runs the pod: that the shim is gone is all that is seen of it here.
+async fn explanation(control: &Control) -> Option<Outcome> {
+    let cause = tokio::time::timeout(EXPLANATION_LIMIT, control.noted()).await.ok()?;
+    Some(failed(cause, of_container(cause)))
 }
 
 /// Of an attempt that the control plane has ended already: it knows better, and will not take this.

@@ -53,6 +53,14 @@ fn of_exit(exit: Exit) -> Outcome {
     }
 }
 
+/// Of a container that ended without a word, by what its runner has seen.
+pub fn of_container(cause: Cause) -> String {
+    match cause {
+        Cause::AgentOom => "memory ran out, and the agent's container was ended for it".to_owned(),
+        other => format!("the agent's container was ended: {other}"),
+    }
+}
+
 /// Also for an attempt that is stopped before its agent runs.
 pub fn of_stop(stop: Stop, limits: &Limits, quota: u64) -> Outcome {
     let limit = |seconds| human::duration(Duration::from_secs(seconds));

@@ -15,7 +15,7 @@ use crate::crash::crash_point;
 use crate::git::{self, Checkout, CloneRequest, GitProgram};
 use crate::human;
 use crate::secrets::Secrets;
-use crate::shim::{BundlePlan, LaunchLocal, RunAgent, Session};
+use crate::shim::{BundlePlan, Door, LaunchLocal, RunAgent, Session, SessionError};
 
 const BUNDLE_EVERY: Duration = Duration::from_mins(3);
 const BUNDLE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
@@ -50,19 +50,60 @@ pub async fn prepare(attempt: &Attempt) -> Result<(Repository, Ready), Outcome> 
     // A key that is not there is told before anything is cloned.
     let model = Model::start(attempt, &agent, secrets).await?;
     let request = clone_request(attempt, secrets)?;
+    let git = request.git.clone();
+    let (checkout, session) = match &attempt.door {
+        None => beside_a_child(attempt, request).await?,
+        Some(door) => beside_a_container(attempt, door, request).await?,
+    };
+    let baseline = Baseline::take(&checkout.work_tree).await;
+    let order = order(attempt, &agent, &checkout, model.as_ref());
+    let repository = Repository { git, checkout, baseline };
+    Ok((repository, Ready { session, order, output: agent.output, model }))
+}
+
+/// Clones while a shim of this machine starts.
+async fn beside_a_child(attempt: &Attempt, request: CloneRequest) -> Result<(Checkout, Session), Outcome> {
     let launch = LaunchLocal { exe: attempt.exe.clone(), folder: attempt.folder.shim() };
-    let (repository, session) = tokio::join!(clone(attempt, request), Session::launch_local(&launch));
+    let (checkout, session) = tokio::join!(clone(attempt, request), Session::launch_local(&launch));
     let session = session.map_err(|error| failed(Cause::WorkerLost, human::chain(&error)))?;
     crash_point("worker.after-clone");
-    match repository {
-        Ok(repository) => {
-            let order = order(attempt, &agent, &repository.checkout, model.as_ref());
-            Ok((repository, Ready { session, order, output: agent.output, model }))
-        }
+    match checkout {
+        Ok(checkout) => Ok((checkout, session)),
         Err(outcome) => {
             session.finish().await;
             Err(outcome)
         }
+    }
+}
+
+/// Clones while the agent's container comes up, and makes the clone the agent's own there.
+async fn beside_a_container(
+    attempt: &Attempt,
+    door: &Door,
+    request: CloneRequest,
+) -> Result<(Checkout, Session), Outcome> {
+    let (folder, limit) = (attempt.folder.shim(), request.limit);
+    let admitted = async { door.admit(&folder, limit).await.map_err(|error| of_container_start(&error)) };
+    let (checkout, mut session) = tokio::try_join!(clone(attempt, request), admitted)?;
+    crash_point("worker.after-clone");
+    let (fresh, work_tree) = (checkout.work_tree, attempt.folder.work_tree());
+    session.take_over(&fresh, &work_tree, limit).await.map_err(|error| of_container_start(&error))?;
+    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(fresh)).await;
+    if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
+        tracing::warn!(%error, "the clone that the agent has its own copy of stays until the pod goes");
+    }
+    Ok((Checkout { work_tree, ..checkout }, session))
+}
+
+fn of_container_start(error: &SessionError) -> Outcome {
+    match error {
+        SessionError::NoShim(limit) => {
+            let limit = human::duration(*limit);
+            failed(Cause::StartLimit, format!("the agent's container did not start within the start limit of {limit}"))
+        }
+        SessionError::Version { .. } => failed(Cause::AgentMissing, format!("the agent's image: {error}")),
+        SessionError::TakeOver(_) => failed(Cause::WorkFolder, human::chain(error)),
+        _ => failed(Cause::WorkerLost, format!("the agent's container: {}", human::chain(error))),
     }
 }
 
@@ -110,20 +151,19 @@ fn clone_request(attempt: &Attempt, secrets: &Secrets) -> Result<CloneRequest, O
         policy: settings.repo_policy(),
         credentials: secrets.git(&spec.secrets),
         git_dir: attempt.folder.git_dir(),
-        work_tree: attempt.folder.work_tree(),
+        work_tree: attempt.folder.fresh_clone(),
         private: attempt.folder.git(),
         author: attempt.started.commit_author.clone(),
         limit: Duration::from_secs(spec.limits.start),
     })
 }
 
-async fn clone(attempt: &Attempt, request: CloneRequest) -> Result<Repository, Outcome> {
+async fn clone(attempt: &Attempt, request: CloneRequest) -> Result<Checkout, Outcome> {
     attempt.log.system(&format!("cloning {}", request.url));
     let mut progress = |line: String| attempt.log.system(&format!("git: {line}"));
     let checkout =
         git::clone(&request, &mut progress).await.map_err(|error| failed(error.cause(), error.to_string()))?;
     let commit = checkout.base.get(..SHORT).unwrap_or(&checkout.base);
     attempt.log.system(&format!("branch {} at {commit}", checkout.branch));
-    let baseline = Baseline::take(&checkout.work_tree).await;
-    Ok(Repository { git: request.git, checkout, baseline })
+    Ok(checkout)
 }

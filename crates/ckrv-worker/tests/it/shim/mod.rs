@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ckrv_types::log::Stream;
 use ckrv_worker::collect::{CollectRequest, collect};
-use ckrv_worker::shim::{BundlePlan, Exit, LaunchLocal, RunAgent, Session, SessionError, ShimEvent};
+use ckrv_worker::shim::{BundlePlan, Door, Exit, LaunchLocal, RunAgent, Session, SessionError, ShimEvent};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ struct Heard {
 impl Heard {
     fn take(&mut self, event: ShimEvent) {
         match event {
-            ShimEvent::Started { .. } => (),
+            ShimEvent::Started { .. } | ShimEvent::Told => (),
             ShimEvent::Output { stream: Stream::Stdout, bytes } => self.stdout.extend(bytes),
             ShimEvent::Output { bytes, .. } => self.stderr.extend(bytes),
             ShimEvent::NotStarted { missing, message } => self.not_started = Some((missing, message)),

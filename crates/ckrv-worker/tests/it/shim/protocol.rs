@@ -37,6 +37,23 @@ async fn a_shim_waits_for_its_orchestrators_socket() {
 }
 
 #[tokio::test]
+async fn a_door_is_for_its_user_and_group_and_for_one_shim() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("shim.sock");
+    // What is left of others does not hold it up.
+    fs::write(&path, "").unwrap();
+    fs::write(folder.path().join("shim.sock.new"), "").unwrap();
+    let door = Door::open(&path, nix::unistd::getuid().as_raw()).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let mut first = UnixStream::connect(&path).await.unwrap();
+    first.write_all(&hello(2)).await.unwrap();
+    let _session = door.admit(folder.path(), LIMIT).await.unwrap();
+    let mut second = UnixStream::connect(&path).await.unwrap();
+    let refused = tokio::time::timeout(LIMIT, second.read(&mut [0])).await.unwrap();
+    assert_eq!(refused.unwrap(), 0, "the second one was not hung up on");
+}
+
+#[tokio::test]
 async fn another_version_is_refused_with_a_word_to_both() {
     let (folder, path, listener) = listen();
     let mut shim = UnixStream::connect(&path).await.unwrap();
@@ -73,7 +90,7 @@ async fn a_shim_that_breaks_the_protocol_is_lost_and_costs_nothing() {
     for breach in breaches {
         let (folder, path, listener) = listen();
         let mut shim = UnixStream::connect(&path).await.unwrap();
-        shim.write_all(&hello(1)).await.unwrap();
+        shim.write_all(&hello(2)).await.unwrap();
         let mut session = Session::accept(&listener, None, folder.path(), LIMIT).await.unwrap();
         // A bundle that was never begun, and one that does not end.
         shim.write_all(&frame(3, b"piece")).await.unwrap();
