@@ -15,8 +15,6 @@ pub mod secrets;
 pub mod shim;
 pub mod supervise;
 
-mod backoff;
 mod disk;
 mod human;
-mod refusal;
 mod upload;

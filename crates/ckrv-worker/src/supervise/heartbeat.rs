@@ -8,8 +8,7 @@ use ckrv_types::worker::WorkerHeartbeat;
 
 use super::control::{Control, Stop};
 use super::vitals::Vitals;
-use crate::backoff::Backoff;
-use crate::refusal;
+use ckrv_client::Backoff;
 
 /// Beats until it is dropped or the attempt is over.
 pub async fn beat(client: WorkerClient, instance: String, every: Duration, vitals: Vitals, control: Control) {
@@ -27,7 +26,7 @@ pub async fn beat(client: WorkerClient, instance: String, every: Duration, vital
                 }
                 every
             }
-            Ok(Err(error)) if refusal::is_final(&error) => {
+            Ok(Err(error)) if error.is_final() => {
                 tracing::warn!(%error, "the control plane takes no more beats: the attempt is over");
                 control.set_over();
                 return;
