@@ -143,26 +143,21 @@ pub struct PodConfig {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct NetworkConfig {
     /// The control plane, as `CIDR:PORT` or `NAMESPACE/LABEL=VALUE:PORT` of its pods.
-    #[arg(long = "server-egress", env = "CKRV_SERVER_EGRESS", value_delimiter = ',')]
-    pub server: Vec<Peer>,
+    #[arg(long, env = "CKRV_SERVER_EGRESS", value_delimiter = ',')]
+    pub server_egress: Vec<Peer>,
 
     /// The object store, likewise.
-    #[arg(long = "s3-egress", env = "CKRV_S3_EGRESS", value_delimiter = ',')]
-    pub s3: Vec<Peer>,
+    #[arg(long, env = "CKRV_S3_EGRESS", value_delimiter = ',')]
+    pub s3_egress: Vec<Peer>,
 
     /// The cluster's DNS, likewise.
-    #[arg(
-        long = "dns-egress",
-        env = "CKRV_DNS_EGRESS",
-        value_delimiter = ',',
-        default_value = "kube-system/k8s-app=kube-dns:53"
-    )]
-    pub dns: Vec<Peer>,
+    #[arg(long, env = "CKRV_DNS_EGRESS", value_delimiter = ',', default_value = "kube-system/k8s-app=kube-dns:53")]
+    pub dns_egress: Vec<Peer>,
 
     /// What no class can open: the ranges of pods, services and nodes. Link-local addresses, and so the cloud's metadata,
     /// always are closed.
-    #[arg(long = "closed-cidrs", env = "CKRV_CLOSED_CIDRS", value_delimiter = ',')]
-    pub closed: Vec<String>,
+    #[arg(long, env = "CKRV_CLOSED_CIDRS", value_delimiter = ',')]
+    pub closed_cidrs: Vec<String>,
 }
 
 /// How long trouble that may pass is borne, in seconds.
@@ -195,6 +190,7 @@ impl PodConfig {
 
 /// A number with an optional suffix (`Ki`, `M`, …); the cluster checks the rest.
 fn quantity(text: &str) -> Result<Quantity, &'static str> {
-    let fits = text.starts_with(|first: char| first.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    let fits = text.starts_with(|first: char| first.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
     if fits { Ok(Quantity(text.to_owned())) } else { Err("a size such as 20Gi is expected") }
 }

@@ -50,7 +50,9 @@ pub async fn run(context: Arc<Context>, triggers: Triggers) {
             () = tokio::time::sleep(LOOK) => (),
         }
         let missing = memory.look(&context);
-        futures::stream::iter(missing).for_each_concurrent(CONCURRENCY, |assignment| create(assignment, &context)).await;
+        futures::stream::iter(missing)
+            .for_each_concurrent(CONCURRENCY, |assignment| create(assignment, &context))
+            .await;
         memory.end_leftovers(&context).await;
         context.reports.retain(|attempt| context.desired.has(attempt));
     }

@@ -47,32 +47,38 @@ impl Candidate {
         Self { leases: Api::namespaced(client, namespace), name: name.to_owned(), identity, seen: None }
     }
 
-    /// Ends when this operator leads. `alive` hears whether the API server answers.
-    pub async fn elected(&mut self, alive: impl Fn(bool)) {
+    /// Ends when this operator leads. `connected` hears whether the API server answers.
+    pub async fn elected(&mut self, connected: impl Fn(bool)) {
         loop {
             match timeout(DEADLINE, self.try_once()).await {
-                Ok(Ok(true)) => return alive(true),
-                Ok(Ok(false)) => alive(true),
+                Ok(Ok(true)) => return connected(true),
+                Ok(Ok(false)) => connected(true),
                 Ok(Err(error)) => {
-                    alive(false);
+                    connected(false);
                     tracing::warn!(%error, cause = %error.source, "not elected yet");
                 }
-                Err(_) => alive(false),
+                Err(_) => connected(false),
             }
             sleep(LOOK).await;
         }
     }
 
     /// Ends when this operator must not lead any longer.
-    pub async fn deposed(&mut self) {
+    pub async fn deposed(&mut self, connected: impl Fn(bool)) {
         let mut renewed = Instant::now();
         loop {
             sleep(RENEW).await;
             let left = DEADLINE.saturating_sub(renewed.elapsed());
             match timeout(left, self.try_once()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => {
+                    renewed = Instant::now();
+                    connected(true);
+                }
                 Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(%error, cause = %error.source, "the Lease was not renewed yet"),
+                Ok(Err(error)) => {
+                    connected(false);
+                    tracing::warn!(%error, cause = %error.source, "the Lease was not renewed yet");
+                }
                 Err(_) => return,
             }
             if renewed.elapsed() >= DEADLINE {

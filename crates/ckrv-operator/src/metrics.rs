@@ -33,8 +33,8 @@ pub struct Metrics {
     leads: Gauge,
     held: Gauge,
     wanted: Gauge,
-    /// The Lease's loop answers, whoever leads.
-    is_alive: AtomicBool,
+    /// The API server answered when it was asked last.
+    is_connected: AtomicBool,
 }
 
 impl Metrics {
@@ -49,9 +49,9 @@ impl Metrics {
             leads: Gauge::default(),
             held: Gauge::default(),
             wanted: Gauge::default(),
-            is_alive: AtomicBool::new(true),
+            is_connected: AtomicBool::new(false),
         };
-        let Self { registry, writes, reconciles, latency, pods, leads, held, wanted, is_alive: _ } = &mut metrics;
+        let Self { registry, writes, reconciles, latency, pods, leads, held, wanted, is_connected: _ } = &mut metrics;
         registry.register("api_writes", "Writes asked of the API server, Events and the Lease apart", writes.clone());
         registry.register("reconciles", "AgentJobs looked at", reconciles.clone());
         registry.register("reconcile_seconds", "Time of one look at an AgentJob", latency.clone());
@@ -88,12 +88,12 @@ impl Metrics {
         self.wanted.set(i64::try_from(wanted).unwrap_or(i64::MAX));
     }
 
-    pub fn alive(&self, is_alive: bool) {
-        self.is_alive.store(is_alive, Ordering::Relaxed);
+    pub fn connected(&self, is_connected: bool) {
+        self.is_connected.store(is_connected, Ordering::Relaxed);
     }
 
-    pub fn is_alive(&self) -> bool {
-        self.is_alive.load(Ordering::Relaxed)
+    pub fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
     }
 
     /// All of it as text.

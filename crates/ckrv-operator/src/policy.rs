@@ -69,9 +69,9 @@ pub fn of_class(class: &str, cidrs: &[String], config: &NetworkConfig, owner: Op
         (names::NAME.to_owned(), names::JOB_APP.to_owned()),
         (names::CLASS.to_owned(), class.to_owned()),
     ]);
-    let mut egress: Vec<_> = config.dns.iter().map(|peer| rule(peer, &["UDP", "TCP"])).collect();
-    egress.extend(config.server.iter().chain(&config.s3).map(|peer| rule(peer, &["TCP"])));
-    egress.extend(cidrs.iter().filter_map(|cidr| open(cidr, &config.closed)));
+    let mut egress: Vec<_> = config.dns_egress.iter().map(|peer| rule(peer, &["UDP", "TCP"])).collect();
+    egress.extend(config.server_egress.iter().chain(&config.s3_egress).map(|peer| rule(peer, &["TCP"])));
+    egress.extend(cidrs.iter().filter_map(|cidr| open(cidr, &config.closed_cidrs)));
     NetworkPolicy {
         metadata: ObjectMeta {
             name: Some(name(class)),
@@ -90,7 +90,10 @@ pub fn of_class(class: &str, cidrs: &[String], config: &NetworkConfig, owner: Op
 
 fn rule(peer: &Peer, protocols: &[&str]) -> NetworkPolicyEgressRule {
     let labels = |key: &str, value: &str| {
-        Some(LabelSelector { match_labels: Some([(key.to_owned(), value.to_owned())].into()), ..LabelSelector::default() })
+        Some(LabelSelector {
+            match_labels: Some([(key.to_owned(), value.to_owned())].into()),
+            ..LabelSelector::default()
+        })
     };
     let to = match &peer.to {
         To::Cidr(cidr) => block(cidr.clone(), Vec::new()),
@@ -157,10 +160,10 @@ mod tests {
 
     fn config() -> NetworkConfig {
         NetworkConfig {
-            server: vec!["ckrv/app.kubernetes.io/name=ckrv-server:8080".parse().unwrap()],
-            s3: vec!["192.0.2.7/32:9000".parse().unwrap()],
-            dns: vec!["kube-system/k8s-app=kube-dns:53".parse().unwrap()],
-            closed: vec!["10.0.0.0/8".to_owned()],
+            server_egress: vec!["ckrv/app.kubernetes.io/name=ckrv-server:8080".parse().unwrap()],
+            s3_egress: vec!["192.0.2.7/32:9000".parse().unwrap()],
+            dns_egress: vec!["kube-system/k8s-app=kube-dns:53".parse().unwrap()],
+            closed_cidrs: vec!["10.0.0.0/8".to_owned()],
         }
     }
 
@@ -169,20 +172,26 @@ mod tests {
         for text in ["10.0.0.1/32:443", "2001:db8::/32:443", "ns/app=x:1", "kube-system/k8s-app=kube-dns:53"] {
             assert!(text.parse::<Peer>().is_ok(), "{text}");
         }
-        for text in ["", "10.0.0.1", "10.0.0.1:443", "10.0.0.1/33:443", "ns/app:1", "app=x:1", "/a=b:1", "ns/a=b:99999"] {
+        for text in ["", "10.0.0.1", "10.0.0.1:443", "10.0.0.1/33:443", "ns/app:1", "app=x:1", "/a=b:1", "ns/a=b:99999"]
+        {
             assert_eq!(text.parse::<Peer>(), Err(InvalidPeer), "{text}");
         }
     }
 
     #[test]
     fn only_dns_the_server_the_store_and_the_classs_ranges_are_open() {
-        insta::assert_yaml_snapshot!(of_class("gpu", &["203.0.113.0/24".to_owned(), "0.0.0.0/0".to_owned()], &config(), None));
+        insta::assert_yaml_snapshot!(of_class(
+            "gpu",
+            &["203.0.113.0/24".to_owned(), "0.0.0.0/0".to_owned()],
+            &config(),
+            None
+        ));
     }
 
     #[test]
     fn no_class_opens_what_is_closed() {
         for cidr in ["169.254.169.254/32", "10.1.2.0/24", "10.0.0.0/8", "fe80::1/128", "not-a-range"] {
-            assert!(open(cidr, &config().closed).is_none(), "{cidr} was opened");
+            assert!(open(cidr, &config().closed_cidrs).is_none(), "{cidr} was opened");
         }
     }
 }

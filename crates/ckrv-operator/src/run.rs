@@ -80,13 +80,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let mut candidate = Candidate::new(client.clone(), config.lease_namespace(), &config.lease, identity.clone());
     let leading = async {
         tracing::info!(identity, "stands by");
-        candidate.elected(|is_alive| metrics.alive(is_alive)).await;
+        candidate.elected(|is_connected| metrics.connected(is_connected)).await;
         tracing::info!(identity, "leads");
         metrics.leads(true);
-        let leader = Leader { config: Arc::clone(&config), client, control_plane, identity, metrics: Arc::clone(&metrics) };
+        let leader =
+            Leader { config: Arc::clone(&config), client, control_plane, identity, metrics: Arc::clone(&metrics) };
         tokio::select! {
             ended = leader.lead(&stop) => ended,
-            () = candidate.deposed() => Err(RunError::Deposed),
+            () = candidate.deposed(|is_connected| metrics.connected(is_connected)) => Err(RunError::Deposed),
         }
     };
     let ended = tokio::select! {

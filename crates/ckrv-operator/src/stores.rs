@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::api::Api;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{Lookup, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio_util::task::TaskTracker;
@@ -34,8 +34,12 @@ impl Stores {
     pub fn follow(client: &Client, namespace: &str, triggers: &Triggers, tasks: &TaskTracker) -> Self {
         let jobs = {
             let triggers = triggers.clone();
-            reflect(Api::<AgentJob>::namespaced(client.clone(), namespace), watcher::Config::default(), tasks, trim_job, move |event| {
-                match event {
+            reflect(
+                Api::<AgentJob>::namespaced(client.clone(), namespace),
+                watcher::Config::default(),
+                tasks,
+                trim_job,
+                move |event| match event {
                     Event::Apply(job) => triggers.look_at_named(name(job)),
                     Event::Delete(_) => triggers.look_for_new(),
                     Event::InitDone => {
@@ -43,21 +47,24 @@ impl Stores {
                         triggers.look_for_new();
                     }
                     Event::Init | Event::InitApply(_) => (),
-                }
-            })
+                },
+            )
         };
-        let pods = {
-            let (triggers, config) = (triggers.clone(), watcher::Config::default().labels(names::POD_SELECTOR));
-            reflect(Api::<Pod>::namespaced(client.clone(), namespace), config, tasks, trim_pod, move |event| match event {
-                Event::Apply(pod) | Event::Delete(pod) => {
-                    if let Some(attempt) = names::attempt_of(&pod.metadata) {
-                        triggers.look_at(attempt.job);
+        let pods =
+            {
+                let (triggers, config) = (triggers.clone(), watcher::Config::default().labels(names::POD_SELECTOR));
+                reflect(Api::<Pod>::namespaced(client.clone(), namespace), config, tasks, trim_pod, move |event| {
+                    match event {
+                        Event::Apply(pod) | Event::Delete(pod) => {
+                            if let Some(attempt) = names::attempt_of(&pod.metadata) {
+                                triggers.look_at(attempt.job);
+                            }
+                        }
+                        Event::InitDone => triggers.look_at_all(),
+                        Event::Init | Event::InitApply(_) => (),
                     }
-                }
-                Event::InitDone => triggers.look_at_all(),
-                Event::Init | Event::InitApply(_) => (),
-            })
-        };
+                })
+            };
         let classes = {
             let triggers = triggers.clone();
             reflect(Api::<JobClass>::all(client.clone()), watcher::Config::default(), tasks, trim_class, move |event| {
@@ -85,7 +92,14 @@ fn reflect<K>(
     on_event: impl Fn(&Event<K>) + Send + 'static,
 ) -> Store<K>
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let (reader, mut writer) = store();
     // Nothing is missed for longer than this where a connection dies silently.

@@ -28,8 +28,7 @@ pub fn look(pod: &Pod) -> Option<End> {
         return Some(End::new(Cause::StartLimit, message));
     }
     if let Some(terminated) = terminated(pod, AGENT).filter(|terminated| failed_to_start(terminated)) {
-        let message =
-            format!("the agent's container could not be started in pod {}: {}", name(pod), told(terminated));
+        let message = format!("the agent's container could not be started in pod {}: {}", name(pod), told(terminated));
         return Some(End::new(Cause::AgentMissing, message));
     }
     is_over.then(|| End::new(Cause::WorkerLost, format!("pod {} ended, and its worker had not finished", name(pod))))

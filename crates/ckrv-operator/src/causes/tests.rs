@@ -48,15 +48,15 @@ fn a_pod_without_a_status_waits_for_a_node() {
 #[test]
 fn both_containers_started_is_running_even_if_the_agent_has_ended() {
     for agent in [running(), ended(0, "Completed"), ended(1, "Error")] {
-        let status = json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), agent)});
+        let status =
+            json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), agent)});
         assert_eq!(look(&pod(status)), Seen::Running { agent_oom: None });
     }
 }
 
 #[test]
 fn an_agent_out_of_memory_is_noted_and_left_to_the_worker() {
-    let status =
-        json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), ended(137, "OOMKilled"))});
+    let status = json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), ended(137, "OOMKilled"))});
     assert!(matches!(look(&pod(status)), Seen::Running { agent_oom: Some(_) }));
 }
 
@@ -97,19 +97,32 @@ fn no_fitting_node_is_trouble_with_the_schedulers_words() {
 #[test]
 fn ends_have_the_cause_of_whoever_brought_them_about() {
     let both = |code, reason: &str| containers(ended(code, reason), ended(143, "Error"));
-    let disrupted = |reason: &str| json!([{"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "m"}]);
+    let disrupted =
+        |reason: &str| json!([{"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "m"}]);
     for (expected, status) in [
         (Cause::Evicted, json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": both(137, "Error")})),
         (Cause::NodeLost, json!({"phase": "Failed", "reason": "NodeShutdown"})),
-        (Cause::NodeLost, json!({"phase": "Failed", "conditions": disrupted("DeletionByPodGC"), "containerStatuses": both(137, "Error")})),
-        (Cause::Evicted, json!({"phase": "Failed", "conditions": disrupted("EvictionByEvictionAPI"), "containerStatuses": both(143, "Error")})),
+        (
+            Cause::NodeLost,
+            json!({"phase": "Failed", "conditions": disrupted("DeletionByPodGC"), "containerStatuses": both(137, "Error")}),
+        ),
+        (
+            Cause::Evicted,
+            json!({"phase": "Failed", "conditions": disrupted("EvictionByEvictionAPI"), "containerStatuses": both(143, "Error")}),
+        ),
         (Cause::Unschedulable, json!({"phase": "Failed", "reason": "OutOfcpu"})),
         (Cause::WorkerLost, json!({"phase": "Failed", "reason": "DeadlineExceeded"})),
         (Cause::WorkerLost, json!({"phase": "Running", "containerStatuses": both(137, "OOMKilled")})),
         (Cause::WorkerLost, json!({"phase": "Running", "containerStatuses": containers(ended(1, "Error"), running())})),
         (Cause::StartLimit, json!({"phase": "Running", "containerStatuses": both(128, "StartError")})),
-        (Cause::AgentMissing, json!({"phase": "Running", "containerStatuses": containers(running(), ended(128, "StartError"))})),
-        (Cause::StartLimit, json!({"phase": "Pending", "initContainerStatuses": [container(INSTALL, ended(1, "Error"))]})),
+        (
+            Cause::AgentMissing,
+            json!({"phase": "Running", "containerStatuses": containers(running(), ended(128, "StartError"))}),
+        ),
+        (
+            Cause::StartLimit,
+            json!({"phase": "Pending", "initContainerStatuses": [container(INSTALL, ended(1, "Error"))]}),
+        ),
         (Cause::WorkerLost, json!({"phase": "Failed"})),
     ] {
         assert_eq!(cause(status.clone()), expected, "{status}");
@@ -118,8 +131,11 @@ fn ends_have_the_cause_of_whoever_brought_them_about() {
 
 #[test]
 fn a_pod_being_deleted_goes_on_until_its_containers_have_ended() {
-    let mut deleted = pod(json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), running())}));
-    deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+    let mut deleted = pod(
+        json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), running())}),
+    );
+    deleted.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
     assert_eq!(look(&deleted), Seen::Running { agent_oom: None });
     assert_eq!(disruption(&deleted).map(|end| end.cause), Some(Cause::WorkerLost));
 }

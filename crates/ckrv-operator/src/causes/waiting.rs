@@ -82,9 +82,8 @@ pub fn look(pod: &Pod) -> Option<Seen> {
     }) {
         return Some(Seen::Waiting { message: trouble.message.clone(), trouble: Some(trouble) });
     }
-    let has_begun = |container| {
-        state(pod, container).is_some_and(|state| state.running.is_some() || state.terminated.is_some())
-    };
+    let has_begun =
+        |container| state(pod, container).is_some_and(|state| state.running.is_some() || state.terminated.is_some());
     let message = if condition(pod, "PodScheduled").is_none() {
         "waiting for a node"
     } else if !has_begun(ORCHESTRATOR) {
@@ -101,7 +100,11 @@ fn trouble(container: &str, image: &str, waiting: &ContainerStateWaiting) -> Opt
     let reason = waiting.reason.as_deref()?;
     let told = waiting.message.as_deref().unwrap_or(reason);
     let (kind, message) = match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable"
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable"
         | "SignatureValidationFailed" => {
             (TroubleKind::Image, format!("the image {image} of {} cannot be pulled: {told}", described(container)))
         }

@@ -68,9 +68,9 @@ impl Desired {
         let is_first = !std::mem::replace(&mut list.is_known, true);
         for item in items {
             let job = item.attempt.job;
-            let same = before.remove(&job).filter(|known| {
-                known.assignment.attempt == item.attempt && known.assignment.started == item.started
-            });
+            let same = before
+                .remove(&job)
+                .filter(|known| known.assignment.attempt == item.attempt && known.assignment.started == item.started);
             if same.is_none() {
                 self.triggers.look_at(job);
             }

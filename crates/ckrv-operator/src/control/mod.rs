@@ -28,8 +28,14 @@ pub struct Cluster {
 
 impl Host for Cluster {
     fn offer(&self) -> Offer {
-        let mut classes: BTreeSet<String> =
-            self.stores.classes.state().iter().map(|class| class.name_any()).filter(|name| spec::is_name(name)).collect();
+        let mut classes: BTreeSet<String> = self
+            .stores
+            .classes
+            .state()
+            .iter()
+            .map(|class| class.name_any())
+            .filter(|name| spec::is_name(name))
+            .collect();
         classes.insert(self.config.default_class.clone());
         Offer {
             capacity: self.config.capacity,

@@ -106,7 +106,9 @@ async fn reconcile(job: Arc<AgentJob>, context: Arc<Context>) -> Result<Action, 
 fn on_error(job: Arc<AgentJob>, error: &apply::ApplyError, context: Arc<Context>) -> Action {
     let mut failing = context.failing.lock().unwrap_or_else(PoisonError::into_inner);
     // What is gone by itself needs no memory.
-    failing.retain(|name, _| *name == job.name_any() || context.stores.jobs.find(|kept| kept.name_any() == *name).is_some());
+    failing.retain(|name, _| {
+        *name == job.name_any() || context.stores.jobs.find(|kept| kept.name_any() == *name).is_some()
+    });
     let backoff = failing.entry(job.name_any()).or_insert_with(|| Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
     Action::requeue(backoff.pause(error.retry_after()))
 }

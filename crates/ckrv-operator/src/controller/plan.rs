@@ -65,7 +65,11 @@ pub enum Action {
     SetAttempt(u32),
     /// The class's policy, the token's secret, then the pod.
     CreatePod(AttemptId),
-    DeletePod { name: String, uid: String, grace_seconds: Option<u32> },
+    DeletePod {
+        name: String,
+        uid: String,
+        grace_seconds: Option<u32>,
+    },
     WriteStatus(Box<AgentJobStatus>),
     Publish(Note),
     Tell(Observation),
@@ -152,6 +156,9 @@ fn still_ended(view: &View, attempt: AttemptId, end: &End) -> Plan {
 }
 
 fn without_pod(view: &View, attempt: AttemptId, wanted: &Wanted) -> Plan {
+    if wanted.stop {
+        return judged::fail(view, attempt, &stopped());
+    }
     let status = view.job.status.as_ref().filter(|status| status.attempt == Some(i64::from(attempt.number)));
     let recorded = status.and_then(|status| status.pod_name.as_deref());
     if recorded.is_some() || wanted.assignment.started {
@@ -159,14 +166,17 @@ fn without_pod(view: &View, attempt: AttemptId, wanted: &Wanted) -> Plan {
         let end = disrupted.unwrap_or_else(|| causes::deleted(&attempt.to_string()));
         return judged::fail(view, attempt, &end);
     }
-    if wanted.stop {
-        return judged::fail(view, attempt, &End::new(Cause::CancelledByUser, "stopped before its pod was made"));
-    }
     if view.class.spec.is_none() {
-        let message = format!("there is no JobClass {}; `kubectl get jobclasses` lists those there are", view.class.name);
+        let message =
+            format!("there is no JobClass {}; `kubectl get jobclasses` lists those there are", view.class.name);
         return refused(view, attempt, &Trouble { kind: TroubleKind::NoClass, message });
     }
     Plan { actions: vec![Action::CreatePod(attempt)], look_again: None }
+}
+
+/// Of an attempt that was to be stopped: only a request to cancel asks for that.
+fn stopped() -> End {
+    End::new(Cause::CancelledByUser, "its pod was stopped, as was asked for")
 }
 
 fn write_if_new(view: &View, facts: &Facts) -> Plan {

@@ -121,7 +121,8 @@ fn conditions(facts: &Facts, was_started: bool) -> Vec<Told> {
 
 /// When what is told now was told first.
 fn since(before: &[Condition], told: &Told) -> Option<Time> {
-    let same = before.iter().find(|old| old.type_ == told.kind && old.status == told.status && old.reason == told.reason);
+    let same =
+        before.iter().find(|old| old.type_ == told.kind && old.status == told.status && old.reason == told.reason);
     same.map(|old| old.last_transition_time.clone())
 }
 

@@ -19,7 +19,10 @@ pub fn all() -> [(&'static str, CustomResourceDefinition); 2] {
 
 /// As YAML with a line that says where it comes from.
 pub fn print(definition: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
-    Ok(format!("# Printed by `ckrv-operator crds`; a test fails where it differs.\n{}", serde_saphyr::to_string(definition)?))
+    Ok(format!(
+        "# Printed by `ckrv-operator crds`; a test fails where it differs.\n{}",
+        serde_saphyr::to_string(definition)?
+    ))
 }
 
 #[cfg(test)]

@@ -11,9 +11,7 @@ mod volumes;
 pub use volumes::TOKEN_KEY;
 
 use ckrv_types::{AttemptId, limits};
-use k8s_openapi::api::core::v1::{
-    LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile,
-};
+use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use url::Url;
 
@@ -101,8 +99,7 @@ impl Blueprint<'_> {
                 active_deadline_seconds: Some(self.deadline()),
                 image_pull_secrets: (!pull.is_empty()).then_some(pull),
                 runtime_class_name: self.class.runtime_class_name.clone(),
-                node_selector: (!self.class.node_selector.is_empty())
-                    .then(|| self.class.node_selector.clone()),
+                node_selector: (!self.class.node_selector.is_empty()).then(|| self.class.node_selector.clone()),
                 tolerations: (!self.class.tolerations.is_empty()).then(|| self.class.tolerations.clone()),
                 ..PodSpec::default()
             }),
@@ -121,7 +118,9 @@ impl Blueprint<'_> {
             name: Some(self.attempt.to_string()),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
             // Eviction for the sake of a smaller cluster would cost the agent's work.
-            annotations: Some([("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned())].into()),
+            annotations: Some(
+                [("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned())].into(),
+            ),
             owner_references: Some(vec![self.owner.clone()]),
             ..ObjectMeta::default()
         }
@@ -135,7 +134,11 @@ impl Blueprint<'_> {
     /// Only behind all that the worker and the control plane keep themselves.
     fn deadline(&self) -> i64 {
         let JobLimits { start_seconds, run_seconds, grace_seconds } = self.limits;
-        2 * start_seconds + run_seconds + grace_seconds + seconds(limits::FINISH_SECONDS) + seconds(limits::SLACK_SECONDS)
+        2 * start_seconds
+            + run_seconds
+            + grace_seconds
+            + seconds(limits::FINISH_SECONDS)
+            + seconds(limits::SLACK_SECONDS)
     }
 }
 

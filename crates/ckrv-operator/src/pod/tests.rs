@@ -7,10 +7,18 @@ use crate::config::{Cli, Command, Config};
 
 fn config() -> Config {
     let args = [
-        "ckrv-operator", "run", "--server=https://ckrv.example", "--token-file=t", "--namespace=jobs",
-        "--worker-image=example/worker:1", "--agent-image=example/agent:1", "--shim-images=example/own-*",
+        "ckrv-operator",
+        "run",
+        "--server=https://ckrv.example",
+        "--token-file=t",
+        "--namespace=jobs",
+        "--worker-image=example/worker:1",
+        "--agent-image=example/agent:1",
+        "--shim-images=example/own-*",
     ];
-    let Command::Run(config) = Cli::try_parse_from(args).expect("the arguments are good").command else { panic!("run") };
+    let Command::Run(config) = Cli::try_parse_from(args).expect("the arguments are good").command else {
+        panic!("run")
+    };
     *config
 }
 
@@ -115,7 +123,8 @@ fn the_agent_sees_no_secret_and_nothing_of_the_workers_own() {
 
 #[test]
 fn only_foreign_images_get_the_shim_copied() {
-    for (image, is_foreign) in [(None, false), (Some("example/own-tools:3"), false), (Some("elsewhere/agent:7"), true)] {
+    for (image, is_foreign) in [(None, false), (Some("example/own-tools:3"), false), (Some("elsewhere/agent:7"), true)]
+    {
         let spec = spec(build(&JobClassSpec::default(), image));
         assert_eq!(spec.init_containers.is_some(), is_foreign, "{image:?}");
     }

@@ -51,7 +51,9 @@ pub fn all(of: &Blueprint) -> Vec<Volume> {
         volumes.extend([empty(&format!("{owner}-tmp"), scratch, None), empty(&format!("{owner}-home"), scratch, None)]);
     }
     // One that is missing does not hold the pod up: the worker says which secret it lacks, if it needs one of it.
-    volumes.extend(of.class.secrets.iter().enumerate().map(|(at, name)| secret(&secret_volume(at), name, SECRETS_KEY, true)));
+    volumes.extend(
+        of.class.secrets.iter().enumerate().map(|(at, name)| secret(&secret_volume(at), name, SECRETS_KEY, true)),
+    );
     if !of.carries_shim() {
         volumes.push(empty("bin", &Quantity(BIN_SIZE.to_owned()), None));
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 
 use super::super::status::{self, Facts};
-use super::{Action, Note, Plan, STOP_GRACE, View, delete_pod, ended, living, observation};
+use super::{Action, Note, Plan, STOP_GRACE, TELL_AGAIN, View, delete_pod, ended, living, observation, stopped};
 use crate::causes::{self, End, Seen, Trouble};
 use crate::crd::JobPhase;
 
@@ -18,15 +18,18 @@ const QUIET_START: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A worker that ended well has told the control plane, which takes the attempt off its list; else something is wrong.
 const FINISH_GRACE: Duration = Duration::from_secs(15);
-const TELL_AGAIN: Duration = super::TELL_AGAIN;
 
 pub fn plan(view: &View, attempt: AttemptId, pod: &Pod, stop: bool) -> Plan {
     let mut plan = match causes::look(pod) {
+        Seen::Ended(_) if stop => return fail(view, attempt, &stopped()),
         Seen::Ended(end) => return fail(view, attempt, &end),
         Seen::Finished { at } => return finished(view, attempt, pod, at),
         Seen::Waiting { trouble: Some(trouble), .. } => troubled(view, attempt, &trouble, Some(pod)),
         Seen::Waiting { message, trouble: None } => starting(view, attempt, pod, &message),
-        Seen::Running { agent_oom } => running(view, attempt, pod, agent_oom),
+        Seen::Running { agent_oom } => {
+            let disruption = causes::disruption(pod).filter(|_| !stop);
+            running(view, attempt, pod, agent_oom, disruption)
+        }
     };
     if stop {
         plan.actions.extend(delete_pod(Some(pod), Some(STOP_GRACE)));
@@ -70,11 +73,8 @@ fn starting(view: &View, attempt: AttemptId, pod: &Pod, message: &str) -> Plan {
     if age < QUIET_START {
         return Plan { actions: Vec::new(), look_again: Some(QUIET_START - age) };
     }
-    let facts = Facts {
-        phase: Some(JobPhase::Pending),
-        message: Some(message.to_owned()),
-        ..facts(attempt, Some(pod))
-    };
+    let facts =
+        Facts { phase: Some(JobPhase::Pending), message: Some(message.to_owned()), ..facts(attempt, Some(pod)) };
     let mut actions = write(view, &facts);
     actions.push(tell_waiting(attempt, &facts));
     Plan { actions, look_again: None }
@@ -106,8 +106,7 @@ fn troubled(view: &View, attempt: AttemptId, trouble: &Trouble, pod: Option<&Pod
     Plan { actions, look_again: Some(if pod.is_none() { left.min(LOOK_AGAIN) } else { left }) }
 }
 
-fn running(view: &View, attempt: AttemptId, pod: &Pod, agent_oom: Option<String>) -> Plan {
-    let disruption = causes::disruption(pod);
+fn running(view: &View, attempt: AttemptId, pod: &Pod, agent_oom: Option<String>, disruption: Option<End>) -> Plan {
     let message = agent_oom.clone().or_else(|| disruption.as_ref().map(|end| end.message.clone()));
     let facts = Facts { phase: Some(JobPhase::Running), message, disruption, ..facts(attempt, Some(pod)) };
     let was_running = view.job.status.as_ref().is_some_and(|status| {

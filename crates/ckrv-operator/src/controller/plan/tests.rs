@@ -70,9 +70,7 @@ fn pod(age: i64, status: Value) -> Option<Arc<Pod>> {
 }
 
 fn status(orchestrator: Value, agent: Value) -> Value {
-    let container = |name: &str, state: Value| {
-        json!({"name": name, "image": "example/agent:1", "imageID": "", "ready": false, "restartCount": 0, "state": state})
-    };
+    let container = |name: &str, state: Value| json!({"name": name, "image": "example/agent:1", "imageID": "", "ready": false, "restartCount": 0, "state": state});
     json!({
         "phase": "Running",
         "conditions": [{"type": "PodScheduled", "status": "True"}],
@@ -115,7 +113,12 @@ fn line(action: &Action) -> String {
                 .collect();
             format!(
                 "status: {:?} pod={:?} node={:?} cause={:?} {}\n  message: {:?}",
-                status.phase, status.pod_name, status.node, status.cause, conditions.join(" "), status.message
+                status.phase,
+                status.pod_name,
+                status.node,
+                status.cause,
+                conditions.join(" "),
+                status.message
             )
         }
         Action::Tell(told) => {
@@ -137,7 +140,11 @@ fn nothing_is_made_or_removed_before_the_control_plane_was_heard() {
 
 #[test]
 fn what_is_not_wanted_any_more_goes() {
-    let view = View { wanted: Answer::NotWanted, pod: pod(5, status(json!({"running": {}}), json!({"running": {}}))), ..view() };
+    let view = View {
+        wanted: Answer::NotWanted,
+        pod: pod(5, status(json!({"running": {}}), json!({"running": {}}))),
+        ..view()
+    };
     assert_eq!(plan(&view).actions, [Action::DeleteJob]);
 }
 
@@ -147,7 +154,8 @@ fn a_quick_start_is_two_statuses_at_most() {
     let view = View { pod: pod(1, status(creating.clone(), creating)), ..view() };
     let quiet = plan(&view);
     assert_eq!((quiet.actions.len(), quiet.look_again), (0, Some(Duration::from_secs(1))));
-    let running = View { pod: pod(2, status(json!({"running": {}}), json!({"running": {}}))), ..after(view, &quiet, 1) };
+    let running =
+        View { pod: pod(2, status(json!({"running": {}}), json!({"running": {}}))), ..after(view, &quiet, 1) };
     let first = plan(&running);
     assert_snapshot!(shown(&first));
     let repeated = plan(&after(running, &first, 1));
@@ -186,17 +194,24 @@ fn a_pod_that_the_quota_refuses_is_tried_again_until_the_grace_is_over() {
 
 #[test]
 fn a_failed_attempt_is_not_tried_again_after_a_restart() {
-    let ended = View { pod: pod(9, status(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), json!({"running": {}}))), ..view() };
+    let ended = View {
+        pod: pod(9, status(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), json!({"running": {}}))),
+        ..view()
+    };
     let first = plan(&ended);
     assert_snapshot!(shown(&first));
     let restarted = View { pod: None, ..after(ended, &first, 5) };
     let told: Vec<_> = plan(&restarted).actions;
-    assert!(matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerLost), .. })]), "{told:?}");
+    assert!(
+        matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerLost), .. })]),
+        "{told:?}"
+    );
 }
 
 #[test]
 fn a_next_attempt_takes_the_object_over() {
-    let failed = View { pod: pod(9, status(json!({"terminated": {"exitCode": 1, "reason": "Error"}}), json!({}))), ..view() };
+    let failed =
+        View { pod: pod(9, status(json!({"terminated": {"exitCode": 1, "reason": "Error"}}), json!({}))), ..view() };
     let failed = after(failed, &plan(&view()), 0);
     let next = View { wanted: Answer::Wanted(wanted(2, false)), ..failed };
     assert_snapshot!(shown(&plan(&next)));
