@@ -7,10 +7,10 @@ use ckrv_operator::crd::{self, AgentJob};
 use ckrv_tests::replica::{spec, submit};
 use ckrv_tests::stack::{Options, Stack, free_address, program};
 use ckrv_tests::wait::wait_for;
-use ckrv_types::{Job, JobId, JobSpec};
+use ckrv_types::{Job, JobId};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -83,7 +83,7 @@ impl Jobs {
         let (jobs, pods, name) = (self.jobs(), self.pods(), job.to_string());
         wait_for("nothing is left of the job", SOON, async || {
             let job = jobs.get_opt(&name).await.ok()?;
-            let pods = pods.list(&Default::default()).await.ok()?;
+            let pods = pods.list(&ListParams::default()).await.ok()?;
             let is_left = job.is_some() || pods.items.iter().any(|pod| pod.name_any().starts_with(&name));
             (!is_left).then_some(())
         })
@@ -93,8 +93,8 @@ impl Jobs {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        let (client, namespace) = (self.client.clone(), self.namespace.clone());
-        // A runtime of its own: this one may be ending.
+        let namespace = self.namespace.clone();
+        // A runtime and connections of its own: those of the test may be ending.
         let deleting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -104,8 +104,10 @@ impl Drop for Jobs {
                 api.delete(&namespace, &DeleteParams::default()).await.map_err(std::io::Error::other)
             })
         });
-        drop(client);
-        let _ = deleting.join();
+        let deleted = deleting.join();
+        if !std::thread::panicking() {
+            deleted.expect("nothing panics there").expect("the namespace can be deleted");
+        }
     }
 }
 
@@ -143,7 +145,7 @@ impl Installation {
 
     /// Hands in a job that is tried once.
     pub async fn submit(&self) -> Job {
-        let mut once = JobSpec { ..spec() };
+        let mut once = spec();
         once.retries.max_attempts = 1;
         submit(&self.stack.client(), once).await
     }

@@ -21,7 +21,6 @@ async fn a_standby_takes_over_within_seconds_and_goes_on_from_what_is_there() {
     first.kill().await;
     second.leads().await;
     let took = killed.elapsed();
-    println!("killed to led again: {took:?}");
     assert!(took < Duration::from_secs(15), "it took {took:?}");
     // The pod of before is the pod of now, and a new job gets one.
     let next = installation.submit().await;

@@ -74,12 +74,11 @@ impl Candidate {
                     renewed = Instant::now();
                     connected(true);
                 }
-                Ok(Ok(false)) => return,
+                Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
                     connected(false);
                     tracing::warn!(%error, cause = %error.source, "the Lease was not renewed yet");
                 }
-                Err(_) => return,
             }
             if renewed.elapsed() >= DEADLINE {
                 return;

@@ -31,7 +31,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             ckrv_client::install_crypto_provider();
             tokio::runtime::Runtime::new()?.block_on(async {
                 let stop = stop_when_told()?;
-                Ok(run::run(*config, stop).await?)
+                Ok(Box::pin(run::run(*config, stop)).await?)
             })
         }
     }

@@ -62,7 +62,7 @@ pub enum RunError {
     },
     #[error(transparent)]
     NotFilled(#[from] NotFilled),
-    #[error("the AgentJobs, pods and classes could not be read within {} s: are the definitions installed, and the rights?", FILL_LIMIT.as_secs())]
+    #[error("AgentJobs, pods and classes were not read within {FILL_LIMIT:?}: are the definitions and the rights there?")]
     Slow,
     #[error("the control plane refuses this runner")]
     Refused(#[source] ClientError),

@@ -24,7 +24,8 @@ pub fn look(pod: &Pod) -> Option<End> {
         ));
     }
     if let Some(terminated) = terminated(pod, INSTALL).filter(|terminated| terminated.exit_code != 0) {
-        let message = format!("the shim could not be copied into the agent's container ({})", how(terminated));
+        let why = if failed_to_start(terminated) { told(terminated).to_owned() } else { how(terminated) };
+        let message = format!("the shim could not be copied into the agent's container: {why}");
         return Some(End::new(Cause::StartLimit, message));
     }
     if let Some(terminated) = terminated(pod, AGENT).filter(|terminated| failed_to_start(terminated)) {

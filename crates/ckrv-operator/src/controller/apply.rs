@@ -92,31 +92,8 @@ async fn create_pod(attempt: AttemptId, view: &View, context: &Context) -> Appli
         return Ok(Some(Trouble { kind: TroubleKind::Image, message }));
     }
     ensure_policy(view, context).await?;
-    let token = wanted.assignment.bootstrap_token.0.expose();
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(attempt.to_string()),
-            labels: Some(
-                [(names::MANAGED_BY, names::MANAGER.to_owned()), (names::ATTEMPT, attempt.to_string())]
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .into(),
-            ),
-            owner_references: Some(vec![owner(&view.job)]),
-            ..ObjectMeta::default()
-        },
-        immutable: Some(true),
-        data: Some([(TOKEN_KEY.to_owned(), ByteString(token.as_bytes().to_vec()))].into()),
-        ..Secret::default()
-    };
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &config.namespace);
-    context.metrics.wrote("secret", "create");
-    match secrets.create(&PostParams::default(), &secret).await {
-        Err(error) => match pod_trouble(&error) {
-            Some(trouble) => return Ok(Some(trouble)),
-            None if is_conflict(&error) => (),
-            None => return Err(failed("make the token's secret")(error)),
-        },
-        Ok(_) => (),
+    if let Some(trouble) = create_secret(attempt, &wanted.assignment.bootstrap_token.0, view, context).await? {
+        return Ok(Some(trouble));
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &config.namespace);
     context.metrics.wrote("pod", "create");
@@ -132,6 +109,36 @@ async fn create_pod(attempt: AttemptId, view: &View, context: &Context) -> Appli
             // Its predecessor of the same name is still going, or this view is older than the pod.
             None => Err(failed("make the pod")(error)),
         },
+    }
+}
+
+/// The token's secret, for the orchestrator's container to mount. It goes with the AgentJob.
+async fn create_secret(
+    attempt: AttemptId,
+    token: &ckrv_types::Secret,
+    view: &View,
+    context: &Context,
+) -> Applied<Option<Trouble>> {
+    let labels = [(names::MANAGED_BY, names::MANAGER.to_owned()), (names::ATTEMPT, attempt.to_string())];
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(attempt.to_string()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
+            owner_references: Some(vec![owner(&view.job)]),
+            ..ObjectMeta::default()
+        },
+        immutable: Some(true),
+        data: Some([(TOKEN_KEY.to_owned(), ByteString(token.expose().as_bytes().to_vec()))].into()),
+        ..Secret::default()
+    };
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &context.config.namespace);
+    context.metrics.wrote("secret", "create");
+    let Err(error) = secrets.create(&PostParams::default(), &secret).await else { return Ok(None) };
+    match pod_trouble(&error) {
+        // Made before; an attempt's token never changes.
+        None if is_conflict(&error) => Ok(None),
+        None => Err(failed("make the token's secret")(error)),
+        trouble => Ok(trouble),
     }
 }
 

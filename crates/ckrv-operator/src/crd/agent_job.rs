@@ -1,5 +1,7 @@
 //! `AgentJob`: one job of the control plane, here as long as it runs.
 
+#![allow(clippy::duplicated_attributes, reason = "every column has a type, and several have the same")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

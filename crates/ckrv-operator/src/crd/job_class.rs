@@ -1,5 +1,7 @@
 //! `JobClass`: what an admin lets a job's pod be.
 
+#![allow(clippy::duplicated_attributes, reason = "every column has a type, and several have the same")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};

@@ -48,7 +48,7 @@ pub fn fail(view: &View, attempt: AttemptId, end: &End) -> Plan {
         phase: Some(JobPhase::Failed),
         cause: Some(end.cause),
         message: Some(end.message.clone()),
-        ..facts(attempt, view.pod.as_deref())
+        ..last_facts(view, attempt)
     };
     let mut actions = write(view, &facts);
     actions.push(Action::Publish(warning(reason(end.cause), &end.message)));
@@ -71,7 +71,7 @@ fn starting(view: &View, attempt: AttemptId, pod: &Pod, message: &str) -> Plan {
     let made = pod.metadata.creation_timestamp.as_ref().map_or(view.now, |time| time.0);
     let age = elapsed(made, view.now);
     if age < QUIET_START {
-        return Plan { actions: Vec::new(), look_again: Some(QUIET_START - age) };
+        return Plan { actions: Vec::new(), look_again: Some(QUIET_START.saturating_sub(age)) };
     }
     let facts =
         Facts { phase: Some(JobPhase::Pending), message: Some(message.to_owned()), ..facts(attempt, Some(pod)) };
@@ -136,6 +136,17 @@ fn facts(attempt: AttemptId, pod: Option<&Pod>) -> Facts {
         pod_name: pod.and_then(|pod| pod.metadata.name.clone()),
         node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
         ..Facts::default()
+    }
+}
+
+/// The same of a pod that may be gone: where it was is in the status.
+fn last_facts(view: &View, attempt: AttemptId) -> Facts {
+    let now = facts(attempt, view.pod.as_deref());
+    let before = view.job.status.as_ref().filter(|status| status.attempt == Some(i64::from(attempt.number)));
+    Facts {
+        pod_name: now.pod_name.or_else(|| before?.pod_name.clone()),
+        node: now.node.or_else(|| before?.node.clone()),
+        ..now
     }
 }
 

@@ -1,3 +1,9 @@
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "values are written where they are used, as a view has them"
+)]
+
 use ckrv_types::runner::{Assignment, BootstrapToken};
 use ckrv_types::spec::Limits;
 use ckrv_types::{OrgId, Secret};
