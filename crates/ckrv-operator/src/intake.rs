@@ -4,14 +4,16 @@
 //! 2. Wanted, and its object has gone that was there, not by this operator: the attempt is cancelled by the runner's side.
 //! 3. Wanted and begun, and no object though all were read: removed while no operator looked. The same.
 //!
+//! What is kept in memory may be old: before 2 and 3 are believed, the API server is asked.
+//!
 //! What is left of pods whose AgentJob is gone gets little time: their attempts are over.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use ckrv_types::JobId;
 use ckrv_types::runner::Assignment;
+use ckrv_types::{AttemptId, JobId};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -28,6 +30,8 @@ use crate::triggers::Triggers;
 const LOOK: Duration = Duration::from_secs(1);
 /// Objects made at once.
 const CONCURRENCY: usize = 32;
+/// An object that was made is in memory by then, unless it is gone again or the watch is late.
+const SETTLE: Duration = Duration::from_secs(2);
 /// A pod whose AgentJob is gone ends by itself within this, and is made to within [`LEFTOVER_GRACE_SECONDS`] more.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(15);
 const LEFTOVER_GRACE_SECONDS: u32 = 5;
@@ -35,10 +39,28 @@ const LEFTOVER_GRACE_SECONDS: u32 = 5;
 /// What is remembered between looks. A restart loses it, and only the third rule is left.
 #[derive(Default)]
 struct Memory {
-    /// Wanted jobs whose object was there, with its UID.
-    seen: HashMap<JobId, String>,
+    /// Wanted jobs whose object was there.
+    seen: HashMap<JobId, Seen>,
+    /// Wanted attempts whose object is gone for certain.
+    cancelled: BTreeSet<AttemptId>,
     /// Pods without an AgentJob, since when.
     leftovers: HashMap<String, Instant>,
+}
+
+/// An object that was there.
+struct Seen {
+    uid: String,
+    /// When it was made here, until the watch has brought it.
+    made: Option<Instant>,
+}
+
+/// What one look has found.
+#[derive(Default)]
+struct Found {
+    /// To make objects for.
+    missing: Vec<Arc<Assignment>>,
+    /// Whose object seems to be gone.
+    vanished: Vec<AttemptId>,
 }
 
 /// For ever.
@@ -49,41 +71,68 @@ pub async fn run(context: Arc<Context>, triggers: Triggers) {
             () = triggers.new_ones() => (),
             () = tokio::time::sleep(LOOK) => (),
         }
-        let missing = memory.look(&context);
-        futures::stream::iter(missing)
-            .for_each_concurrent(CONCURRENCY, |assignment| create(assignment, &context))
-            .await;
+        let found = memory.look(&context);
+        memory.make(found.missing, &context).await;
+        memory.ask_for(found.vanished, &context).await;
         memory.end_leftovers(&context).await;
         context.reports.retain(|attempt| context.desired.has(attempt));
     }
 }
 
 impl Memory {
-    /// The assignments to make objects for.
-    fn look(&mut self, context: &Context) -> Vec<Arc<Assignment>> {
+    fn look(&mut self, context: &Context) -> Found {
         let wanted = context.desired.all();
         let jobs: BTreeSet<JobId> = wanted.iter().map(|assignment| assignment.attempt.job).collect();
         self.seen.retain(|job, _| jobs.contains(job));
+        self.cancelled.retain(|attempt| context.desired.has(*attempt));
         let mut removed = context.removed.lock().unwrap_or_else(PoisonError::into_inner);
         // What this operator has deleted is not missed, and once it is really gone needs no memory.
-        self.seen.retain(|_, uid| !removed.contains(uid));
+        self.seen.retain(|_, seen| !removed.contains(&seen.uid));
         removed.retain(|uid| context.stores.jobs.find(|job| job.metadata.uid.as_ref() == Some(uid)).is_some());
-        let mut missing = Vec::new();
+        let mut found = Found::default();
         for assignment in wanted {
             let attempt = assignment.attempt;
             let object = context.stores.jobs.get(&reference(context, attempt.job));
-            match (object.and_then(|object| object.uid()), self.seen.contains_key(&attempt.job)) {
+            match (object.and_then(|object| object.uid()), self.seen.get(&attempt.job)) {
+                _ if self.cancelled.contains(&attempt) => context.reports.tell(cancelled(attempt)),
                 // It is about to go; then a new one is made for the attempt that has come meanwhile.
                 (Some(uid), _) if removed.contains(&uid) => (),
                 (Some(uid), _) => {
-                    self.seen.insert(attempt.job, uid);
+                    self.seen.insert(attempt.job, Seen { uid, made: None });
                 }
-                (None, true) => context.reports.tell(cancelled(attempt)),
-                (None, false) if assignment.started => context.reports.tell(cancelled(attempt)),
-                (None, false) => missing.push(assignment),
+                (None, Some(Seen { made: Some(at), .. })) if at.elapsed() < SETTLE => (),
+                (None, Some(_)) => found.vanished.push(attempt),
+                (None, None) if assignment.started => found.vanished.push(attempt),
+                (None, None) => found.missing.push(assignment),
             }
         }
-        missing
+        found
+    }
+
+    async fn make(&mut self, missing: Vec<Arc<Assignment>>, context: &Context) {
+        let making = missing.into_iter().map(|assignment| async move {
+            let uid = create(&assignment, context).await?;
+            Some((assignment.attempt.job, Seen { uid, made: Some(Instant::now()) }))
+        });
+        let made: Vec<_> = futures::stream::iter(making).buffer_unordered(CONCURRENCY).collect().await;
+        self.seen.extend(made.into_iter().flatten());
+    }
+
+    /// Tells of the attempts whose object the API server does not have either.
+    async fn ask_for(&mut self, vanished: Vec<AttemptId>, context: &Context) {
+        let jobs: Api<AgentJob> = Api::namespaced(context.client.clone(), &context.config.namespace);
+        for attempt in vanished {
+            match jobs.get_metadata_opt(&attempt.job.to_string()).await {
+                Ok(None) => {
+                    tracing::info!(%attempt, "its AgentJob was deleted: cancelled");
+                    self.cancelled.insert(attempt);
+                    context.reports.tell(cancelled(attempt));
+                }
+                // The watch is late.
+                Ok(Some(_)) => (),
+                Err(error) => tracing::warn!(%attempt, %error, "its AgentJob could not be looked for"),
+            }
+        }
     }
 
     async fn end_leftovers(&mut self, context: &Context) {
@@ -118,8 +167,9 @@ fn is_leftover(pod: &Pod, context: &Context) -> bool {
     !pod.owner_references().iter().any(|owner| Some(&owner.uid) == object.as_ref())
 }
 
-async fn create(assignment: Arc<Assignment>, context: &Context) {
-    let Assignment { attempt, agent, image, class, limits, .. } = &*assignment;
+/// The UID of the object that was made.
+async fn create(assignment: &Assignment, context: &Context) -> Option<String> {
+    let Assignment { attempt, agent, image, class, limits, .. } = assignment;
     let name = attempt.job.to_string();
     let job = AgentJob {
         metadata: ObjectMeta {
@@ -140,11 +190,15 @@ async fn create(assignment: Arc<Assignment>, context: &Context) {
     let jobs: Api<AgentJob> = Api::namespaced(context.client.clone(), &context.config.namespace);
     context.metrics.wrote("agentjob", "create");
     match jobs.create(&PostParams::default(), &job).await {
-        Ok(_) => tracing::info!(%attempt, "took an attempt"),
+        Ok(made) => {
+            tracing::info!(%attempt, "took an attempt");
+            return made.uid();
+        }
         // Made before, and not seen yet.
         Err(kube::Error::Api(status)) if status.code == 409 => (),
         Err(error) => tracing::warn!(%attempt, %error, "its AgentJob could not be made yet"),
     }
+    None
 }
 
 fn reference(context: &Context, job: JobId) -> ObjectRef<AgentJob> {

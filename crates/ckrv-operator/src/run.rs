@@ -62,7 +62,9 @@ pub enum RunError {
     },
     #[error(transparent)]
     NotFilled(#[from] NotFilled),
-    #[error("AgentJobs, pods and classes were not read within {FILL_LIMIT:?}: are the definitions and the rights there?")]
+    #[error(
+        "AgentJobs, pods and classes were not read within {FILL_LIMIT:?}: are the definitions and the rights there?"
+    )]
     Slow,
     #[error("the control plane refuses this runner")]
     Refused(#[source] ClientError),
