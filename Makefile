@@ -1,17 +1,20 @@
 # An index of what can be done here; the work is in cargo and in scripts/.
-.PHONY: help build demo test check bench contracts judges soak cluster-up cluster-down images
+.PHONY: help build demo test e2e check bench contracts judges soak cluster-up cluster-down images
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 build: ## release binaries under target/release
-	cargo build --release --locked -p ckrv-cli -p ckrv-server -p ckrv-worker -p ckrv-dev
+	cargo build --release --locked -p ckrv-cli -p ckrv-server -p ckrv-worker -p ckrv-operator -p ckrv-dev
 
 demo: ## run a real job from submit to pulled branch; REPO=… BRANCH=… take any repository
 	scripts/demo
 
 test: ## every test: unit, integration, end to end, faults
 	scripts/test
+
+e2e: ## the tests on a real cluster, the one that KUBECONFIG names
+	scripts/e2e
 
 check: ## formatting, lints, docs, dependency rules, contracts
 	scripts/check

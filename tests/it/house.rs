@@ -71,6 +71,7 @@ fn crates_depend_on_each_other_only_in_the_directions_of_the_architecture() {
         ("ckrv-client", set(&["ckrv-types"])),
         ("ckrv-server", set(&["ckrv-types"])),
         ("ckrv-worker", set(&["ckrv-types", "ckrv-client"])),
+        ("ckrv-operator", set(&["ckrv-types", "ckrv-client"])),
         ("ckrv-cli", set(&["ckrv-types", "ckrv-client"])),
     ];
     for (name, allowed) in expected {
@@ -87,6 +88,7 @@ fn no_crate_reaches_a_library_that_is_not_its_business() {
         ("ckrv-client", &["sqlx", "axum", "kube", "aws-sdk-s3"]),
         ("ckrv-cli", &["sqlx", "kube", "aws-sdk-s3", "postgresql_embedded"]),
         ("ckrv-worker", &["sqlx", "kube", "aws-sdk-s3", "postgresql_embedded"]),
+        ("ckrv-operator", &["sqlx", "aws-sdk-s3", "postgresql_embedded", "s3s"]),
         ("ckrv-server", &["kube", "reqwest", "postgresql_embedded", "s3s"]),
     ];
     for (name, libraries) in forbidden {
@@ -114,9 +116,13 @@ fn one_tls_stack_and_one_crypto_provider_are_in_the_lock_file() {
 fn every_variable_that_a_program_reads_is_in_the_configuration_reference() {
     let reference = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md"))
         .expect("the configuration reference");
-    for (program, command) in
-        [("ckrv-server", "serve"), ("ckrv-worker", "local"), ("ckrv-worker", "supervise"), ("ckrv-dev", "serve")]
-    {
+    for (program, command) in [
+        ("ckrv-server", "serve"),
+        ("ckrv-worker", "local"),
+        ("ckrv-worker", "supervise"),
+        ("ckrv-operator", "run"),
+        ("ckrv-dev", "serve"),
+    ] {
         let output =
             Command::new(ckrv_tests::stack::program(program)).args([command, "--help"]).output().expect("it runs");
         let help = String::from_utf8(output.stdout).expect("help is UTF-8");

@@ -263,7 +263,8 @@ impl Stack {
         std::fs::read_to_string(self.home.path().join(name)).unwrap_or_default()
     }
 
-    pub(crate) fn spawn(&self, mut command: Command, log: &str) -> Child {
+    /// Starts a program of the stack, which ends with it; what it says goes to `log`.
+    pub fn spawn(&self, mut command: Command, log: &str) -> Child {
         let file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -82,6 +82,12 @@ impl ClientError {
         }
     }
 
+    /// Whether the control plane itself has refused for good. Everything else passes: a server that is away or restarts, a
+    /// proxy that answers in its place, an answer cut short.
+    pub fn is_final(&self) -> bool {
+        self.problem().is_some() && !self.is_retryable()
+    }
+
     /// How long the server asked to wait before another try.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -1,12 +1,14 @@
 //! The one HTTP client of ckrv: what the CLI, the worker and the runners say to the control plane goes through here.
 //!
 //! - [`Client`]: the user's API, one module per aggregate.
-//! - [`runner::RunnerClient`] and [`worker::WorkerClient`]: the protocols of those who execute attempts.
+//! - [`runner::RunnerClient`] and [`worker::WorkerClient`]: the protocols of those who execute attempts;
+//!   [`runner::driver`] has the loops that every runner keeps.
 //!
 //! It knows the wire (routes, headers, retries, resuming of streams) and nothing of what its users do with the answers: no
 //! terminal, no file, no environment variable.
 
 mod artifacts;
+mod backoff;
 mod config;
 mod error;
 mod events;
@@ -20,6 +22,7 @@ mod transport;
 pub mod worker;
 
 pub use artifacts::Download;
+pub use backoff::Backoff;
 pub use config::{ClientConfig, ConfigError, Timeouts};
 pub use error::ClientError;
 pub use jobs::ListJobs;

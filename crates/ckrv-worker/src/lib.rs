@@ -16,10 +16,8 @@ pub mod secrets;
 pub mod shim;
 pub mod supervise;
 
-mod backoff;
 mod disk;
 mod human;
 #[cfg(target_os = "linux")]
 mod proc;
-mod refusal;
 mod upload;

@@ -13,9 +13,8 @@ use tokio::fs::File;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::io::ReaderStream;
 
-use crate::backoff::Backoff;
+use ckrv_client::Backoff;
 use crate::human;
-use crate::refusal;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the store may say nothing once it has everything.
@@ -41,7 +40,7 @@ impl UploadError {
     /// Whether another try may do better. A place may have expired (403) and a bucket may be coming back (404).
     fn is_retryable(&self) -> bool {
         match self {
-            Self::NoPlace(error) => !refusal::is_final(error),
+            Self::NoPlace(error) => !error.is_final(),
             Self::Unreachable(_) => true,
             Self::Refused(status) => status.is_server_error() || matches!(status.as_u16(), 403 | 404 | 408 | 409 | 429),
             Self::Read(_) | Self::TooLate => false,

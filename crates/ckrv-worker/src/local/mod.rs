@@ -19,23 +19,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ckrv_client::runner::RunnerClient;
+use ckrv_client::runner::driver::{Driver, Host};
 use ckrv_client::{ClientConfig, ClientError, ConfigError};
-use ckrv_types::limits::ASSIGNMENTS_WAIT_SECONDS;
-use ckrv_types::runner::{Observation, Observations, Offer, Register, Registered, RunnerHeartbeat};
-use tokio::sync::mpsc;
+use ckrv_types::AttemptId;
+use ckrv_types::runner::{Assignment, Observation, Offer};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::attempts::Attempts;
 use self::home::{Home, HomeError};
-use crate::backoff::Backoff;
 use crate::config::{LocalConfig, read_secret};
-use crate::refusal;
 use crate::secrets::{Readers, Secrets, SecretsError};
 
 /// How long the last words of an ending runner may take.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Told at once, at most.
-const OBSERVATIONS: usize = 100;
+/// How often it beats while its attempts are being stopped.
+const STOPPING_BEAT: Duration = Duration::from_secs(1);
 
 /// Why there is no runner, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -77,21 +76,49 @@ pub async fn run(mut config: LocalConfig, stop: CancellationToken) -> Result<(),
     let mut client = ClientConfig::new(config.server.clone(), token, user_agent);
     client.allow_plain_http = config.settings.allow_plain_http;
     let (reports, observations) = mpsc::unbounded_channel();
-    let runner = Runner {
-        client: RunnerClient::new(client)?,
-        instance: home.instance(),
-        config: config.clone(),
-        attempts: Attempts::new(config, exe, home, reports),
-    };
-    runner.run(observations, stop).await
+    let instance = home.instance();
+    let machine = Machine { attempts: Attempts::new(config.clone(), exe, home, reports), config };
+    let driver = Driver::new(RunnerClient::new(client)?, instance, machine.clone());
+    Runner { driver, machine }.run(observations, stop).await
 }
 
+/// What attempts run in here: this machine.
 #[derive(Clone)]
-struct Runner {
-    client: RunnerClient,
-    instance: String,
+struct Machine {
     config: LocalConfig,
     attempts: Attempts,
+}
+
+impl Host for Machine {
+    fn offer(&self) -> Offer {
+        Offer {
+            capacity: self.config.slots,
+            classes: self.config.classes.clone(),
+            labels: self.config.labels.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn held(&self) -> Vec<AttemptId> {
+        self.attempts.held()
+    }
+
+    fn assigned(&self, items: Vec<Assignment>) {
+        self.attempts.reconcile(&items);
+    }
+
+    fn stop(&self, attempts: &[AttemptId]) {
+        self.attempts.stop(attempts);
+    }
+
+    fn forget(&self, attempts: &[AttemptId]) {
+        self.attempts.forget(attempts);
+    }
+}
+
+struct Runner {
+    driver: Driver<Machine>,
+    machine: Machine,
 }
 
 impl Runner {
@@ -101,136 +128,52 @@ impl Runner {
         stop: CancellationToken,
     ) -> Result<(), LocalError> {
         // Before anything can fail for the network's sake: what is left of dead attempts goes.
-        self.attempts.recover().map_err(LocalError::Recover)?;
-        let closing = CancellationToken::new();
-        let reporting = tokio::spawn(self.clone().report(observations, closing.clone()));
+        self.machine.attempts.recover().map_err(LocalError::Recover)?;
+        let (close, closing) = oneshot::channel();
+        let reporting = tokio::spawn({
+            let driver = self.driver.clone();
+            async move { driver.report(observations, closing).await }
+        });
         let taking = async {
-            let registered = self.register().await?;
-            tracing::info!(name = registered.name, slots = self.config.slots, "registered; this is not a sandbox");
+            let registered = self.driver.register().await?;
+            tracing::info!(
+                name = registered.name,
+                slots = self.machine.config.slots,
+                "registered; this is not a sandbox"
+            );
             let every = Duration::from_secs(registered.beat_seconds.max(1));
             tokio::select! {
-                refused = self.beat(every, self.config.slots) => Err(refused),
-                refused = self.follow() => Err(refused),
+                refused = self.driver.beat(every) => Err(refused),
+                refused = self.driver.follow() => Err(refused),
             }
         };
         let ended = tokio::select! {
-            ended = taking => ended,
+            ended = taking => ended.map_err(LocalError::Refused),
             () = stop.cancelled() => Ok(()),
         };
         self.end().await;
         // What was seen last is still to be told.
-        closing.cancel();
+        let _ = close.send(());
         let _ = tokio::time::timeout(FAREWELL, reporting).await;
         ended
     }
 
     /// Takes nothing new any more; stops the attempts if it was set so.
     async fn end(&self) {
-        let every = Duration::from_secs(1);
-        if self.config.stop_jobs {
+        self.driver.drain();
+        let Machine { config, attempts } = &self.machine;
+        if config.stop_jobs {
+            let limit = Duration::from_secs(config.stop_limit);
             tokio::select! {
-                () = self.attempts.stop_all(Duration::from_secs(self.config.stop_limit)) => (),
-                refused = self.beat(every, 0) => {
+                () = attempts.stop_all(limit) => (),
+                refused = self.driver.beat(STOPPING_BEAT) => {
                     tracing::warn!(%refused, "ending");
-                    self.attempts.stop_all(Duration::from_secs(self.config.stop_limit)).await;
+                    attempts.stop_all(limit).await;
                 }
             }
         }
-        let beat = self.heartbeat(0);
-        let farewell = self.client.heartbeat(&beat);
-        if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(_))) {
+        if !matches!(tokio::time::timeout(FAREWELL, self.driver.farewell()).await, Ok(Ok(()))) {
             tracing::warn!("the control plane did not hear that this runner ends");
-        }
-    }
-
-    fn offer(&self, capacity: u32) -> Offer {
-        Offer {
-            capacity,
-            classes: self.config.classes.clone(),
-            labels: self.config.labels.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    fn heartbeat(&self, capacity: u32) -> RunnerHeartbeat {
-        let holding = self.attempts.held();
-        RunnerHeartbeat { instance: self.instance.clone(), offer: self.offer(capacity), holding }
-    }
-
-    async fn register(&self) -> Result<Registered, LocalError> {
-        let register = Register { instance: self.instance.clone(), offer: self.offer(self.config.slots) };
-        let mut backoff = Backoff::for_requests();
-        loop {
-            match self.client.register(&register).await {
-                Ok(registered) => return Ok(registered),
-                Err(error) if refusal::is_final(&error) => return Err(LocalError::Refused(error)),
-                Err(error) => self.pause(&mut backoff, &error, "not registered yet").await,
-            }
-        }
-    }
-
-    /// Beats until it is refused.
-    async fn beat(&self, every: Duration, capacity: u32) -> LocalError {
-        let mut backoff = Backoff::new(Duration::from_millis(250), every);
-        loop {
-            match self.client.heartbeat(&self.heartbeat(capacity)).await {
-                Ok(answer) => {
-                    self.attempts.stop(&answer.stop);
-                    self.attempts.forget(&answer.forget);
-                    backoff = Backoff::new(Duration::from_millis(250), every);
-                    tokio::time::sleep(every).await;
-                }
-                Err(error) if refusal::is_final(&error) => return LocalError::Refused(error),
-                Err(error) => self.pause(&mut backoff, &error, "a beat did not arrive").await,
-            }
-        }
-    }
-
-    /// Follows the list of assignments until it is refused.
-    async fn follow(&self) -> LocalError {
-        let mut backoff = Backoff::for_requests();
-        let wait = Duration::from_secs(ASSIGNMENTS_WAIT_SECONDS);
-        let mut version = None;
-        loop {
-            match self.client.assignments(wait, version).await {
-                Ok(assignments) => {
-                    self.attempts.reconcile(&assignments.items);
-                    version = Some(assignments.version);
-                    backoff = Backoff::for_requests();
-                }
-                Err(error) if refusal::is_final(&error) => return LocalError::Refused(error),
-                Err(error) => self.pause(&mut backoff, &error, "no list of assignments").await,
-            }
-        }
-    }
-
-    async fn pause(&self, backoff: &mut Backoff, error: &ClientError, what: &str) {
-        tracing::warn!(%error, "{what}");
-        tokio::time::sleep(backoff.pause(error.retry_after())).await;
-    }
-
-    /// Tells what was seen, in order, until it is heard; ends when it is `closing` and all is told.
-    async fn report(self, mut seen: mpsc::UnboundedReceiver<Observation>, closing: CancellationToken) {
-        let mut items = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                count = seen.recv_many(&mut items, OBSERVATIONS) => if count == 0 { return },
-                () = closing.cancelled(), if !seen.is_closed() => {
-                    seen.close();
-                    continue;
-                }
-            }
-            let mut backoff = Backoff::for_requests();
-            let observations = Observations { instance: self.instance.clone(), items: std::mem::take(&mut items) };
-            while let Err(error) = self.client.observations(&observations).await {
-                if refusal::is_final(&error) {
-                    tracing::warn!(%error, "observations are refused");
-                    break;
-                }
-                tracing::warn!(%error, "observations not heard yet");
-                tokio::time::sleep(backoff.pause(error.retry_after())).await;
-            }
         }
     }
 }

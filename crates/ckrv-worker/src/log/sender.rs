@@ -12,7 +12,7 @@ use ckrv_types::limits::BATCH_WIRE_BYTES;
 use tokio::time::Instant;
 
 use super::spool::{Batch, Diverged, Peek, Spool, SpoolError};
-use crate::backoff::Backoff;
+use ckrv_client::Backoff;
 use crate::crash::crash_point;
 
 /// Under load, lines gather this long between two appends …
@@ -104,7 +104,7 @@ impl Sender<'_> {
             Ok(appended) => appended.next_seq,
             Err(AppendError::Gap { expected }) => expected,
             Err(AppendError::Sealed { seq }) => return Ok(Answer::Sealed(seq)),
-            Err(AppendError::Client(error)) if crate::refusal::is_final(&error) => {
+            Err(AppendError::Client(error)) if error.is_final() => {
                 return Err(SendError::Refused(AppendError::Client(error)));
             }
             Err(AppendError::Client(error)) => {

@@ -11,10 +11,9 @@ use ckrv_types::worker::{Start, Started};
 use super::control::Control;
 use super::folder::Folder;
 use super::vitals::Vitals;
-use crate::backoff::Backoff;
+use ckrv_client::Backoff;
 use crate::config::SuperviseConfig;
 use crate::log::Log;
-use crate::refusal;
 use crate::secrets::{Secrets, SecretsError};
 use crate::shim::Door;
 
@@ -54,7 +53,7 @@ pub async fn start(client: &WorkerClient, start: &Start, patience: Duration) -> 
             Ok(started) => return Ok(started),
             Err(error) => error,
         };
-        if refusal::is_final(&error) || begun.elapsed() > patience {
+        if error.is_final() || begun.elapsed() > patience {
             return Err(error);
         }
         tracing::warn!(%error, "not started yet");

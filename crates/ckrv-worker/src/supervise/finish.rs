@@ -4,9 +4,8 @@ use ckrv_client::ClientError;
 use ckrv_client::worker::WorkerClient;
 use ckrv_types::worker::{Finish, Finished};
 
-use crate::backoff::Backoff;
+use ckrv_client::Backoff;
 use crate::crash::crash_point;
-use crate::refusal;
 
 /// Says how the attempt ended, for as long as it takes to be heard.
 pub async fn finish(client: &WorkerClient, finish: &Finish) -> Result<Finished, ClientError> {
@@ -20,7 +19,7 @@ pub async fn finish(client: &WorkerClient, finish: &Finish) -> Result<Finished, 
             }
             Err(error) => error,
         };
-        if refusal::is_final(&error) {
+        if error.is_final() {
             return Err(error);
         }
         tracing::warn!(%error, "the attempt's end is not acknowledged yet");

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 
 use super::control::{Control, Stop};
 use super::vitals::Vitals;
-use crate::backoff::Backoff;
-use crate::refusal;
+use ckrv_client::Backoff;
 
 /// Beats until it is dropped or the attempt is over.
 pub async fn beat(client: WorkerClient, instance: String, every: Duration, vitals: Vitals, control: Control) {
@@ -55,7 +54,7 @@ pub async fn beat(client: WorkerClient, instance: String, every: Duration, vital
                 }
                 due
             }
-            Ok(Err(error)) if refusal::is_final(&error) => {
+            Ok(Err(error)) if error.is_final() => {
                 tracing::warn!(%error, "the control plane takes no more beats: the attempt is over");
                 control.set_over();
                 return;

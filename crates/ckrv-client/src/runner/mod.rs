@@ -1,6 +1,9 @@
 //! The runner's side of `/v1/runner`: [`ckrv_types::runner`] says what is said when.
 //!
 //! Every call may be repeated and changes nothing then, so a runner chooses its own patience: one try each by default.
+//! [`driver`] has the loops around them.
+
+pub mod driver;
 
 use std::time::Duration;
 

@@ -1,0 +1,120 @@
+//! One AgentJob at a time: observe → plan (a pure function) → apply → status.
+//!
+//! Level-triggered: whatever woke it, it compares what is wanted with what is. Nothing here speaks with the control plane
+//! but by the list that was heard last and by reports that somebody else sends.
+
+mod apply;
+mod observe;
+pub mod plan;
+pub mod status;
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ckrv_client::Backoff;
+use futures::{Stream, StreamExt};
+use kube::runtime::controller::{Action, Config as Concurrency, Error as ControllerError, applier};
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, ResourceExt};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::control::desired::Desired;
+use crate::control::reports::Reports;
+use crate::crd::AgentJob;
+use crate::metrics::Metrics;
+use crate::stores::Stores;
+use crate::triggers::Look;
+
+/// AgentJobs looked at at once.
+const CONCURRENCY: u16 = 32;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What every reconciliation works with.
+pub struct Context {
+    pub client: Client,
+    pub config: Arc<Config>,
+    pub stores: Stores,
+    pub desired: Desired,
+    pub reports: Reports,
+    pub recorder: Recorder,
+    pub metrics: Arc<Metrics>,
+    /// Objects that this operator has deleted itself, by UID: their disappearance is nobody's wish to cancel.
+    pub removed: Mutex<HashSet<String>>,
+    /// Classes whose NetworkPolicy stands as it should, by the class's version.
+    pub policies: Mutex<HashMap<String, Option<String>>>,
+    failing: Mutex<HashMap<String, Backoff>>,
+}
+
+impl Context {
+    pub fn new(
+        client: Client,
+        config: Arc<Config>,
+        stores: Stores,
+        desired: Desired,
+        reports: Reports,
+        recorder: Recorder,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (removed, policies, failing) = Default::default();
+        Self { client, config, stores, desired, reports, recorder, metrics, removed, policies, failing }
+    }
+}
+
+/// Looks at AgentJobs whenever it is told to, for ever.
+pub async fn run(context: Arc<Context>, looks: mpsc::UnboundedReceiver<Look>) {
+    let queue = queue(context.clone(), looks).map(Ok::<_, Infallible>);
+    let concurrency = Concurrency::default().concurrency(CONCURRENCY);
+    let reconcile = |job, context| Box::pin(reconcile(job, context));
+    let jobs = context.stores.jobs.clone();
+    applier(reconcile, on_error, context, jobs, queue, concurrency)
+        .for_each(async |result| match result {
+            // Its object went in between.
+            Ok(_) | Err(ControllerError::ObjectNotFound(_)) => (),
+            Err(error) => tracing::warn!(error = %chain(&error), "an AgentJob could not be reconciled yet"),
+        })
+        .await;
+}
+
+fn queue(context: Arc<Context>, looks: mpsc::UnboundedReceiver<Look>) -> impl Stream<Item = ObjectRef<AgentJob>> {
+    let looks = futures::stream::unfold(looks, async |mut looks| Some((looks.recv().await?, looks)));
+    looks.flat_map(move |look| {
+        let named = look.map_or_else(
+            || context.stores.jobs.state().iter().map(|job| ObjectRef::from_obj(&**job)).collect(),
+            |one| vec![one],
+        );
+        futures::stream::iter(named)
+    })
+}
+
+async fn reconcile(job: Arc<AgentJob>, context: Arc<Context>) -> Result<Action, apply::ApplyError> {
+    let began = Instant::now();
+    let view = observe::observe(&job, &context);
+    let plan = plan::plan(&view);
+    let result = apply::apply(plan, &view, &context).await;
+    context.metrics.reconciled(began.elapsed(), result.is_ok());
+    let again = result?;
+    context.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.name_any());
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+fn on_error(job: Arc<AgentJob>, error: &apply::ApplyError, context: Arc<Context>) -> Action {
+    let mut failing = context.failing.lock().unwrap_or_else(PoisonError::into_inner);
+    // What is gone by itself needs no memory.
+    failing.retain(|name, _| {
+        *name == job.name_any() || context.stores.jobs.find(|kept| kept.name_any() == *name).is_some()
+    });
+    let backoff = failing.entry(job.name_any()).or_insert_with(|| Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
+    Action::requeue(backoff.pause(error.retry_after()))
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,293 @@
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "values are written where they are used, as a view has them"
+)]
+
+use ckrv_types::runner::{Assignment, BootstrapToken};
+use ckrv_types::spec::Limits;
+use ckrv_types::{OrgId, Secret};
+use insta::assert_snapshot;
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::crd::AgentJobSpec;
+
+const JOB: &str = "job-01k9zj3m5r8w2t6y4x0v7q1n5d";
+const POD: &str = "job-01k9zj3m5r8w2t6y4x0v7q1n5d-1";
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().expect("a time")
+}
+
+fn attempt(number: u32) -> AttemptId {
+    AttemptId { job: JOB.parse().expect("an id"), number }
+}
+
+fn wanted(number: u32, started: bool) -> Wanted {
+    let assignment = Assignment {
+        attempt: attempt(number),
+        org: OrgId::from_uuid("01890000-0000-7000-8000-000000000000".parse().expect("a UUID")),
+        agent: "command".to_owned(),
+        image: None,
+        class: None,
+        limits: Limits::default(),
+        started,
+        bootstrap_token: BootstrapToken(Secret::new("t")),
+        assigned_at: time(),
+    };
+    Wanted { assignment: Arc::new(assignment), stop: false }
+}
+
+fn time() -> time::OffsetDateTime {
+    time::OffsetDateTime::UNIX_EPOCH
+}
+
+/// Wanted, first attempt, nothing done yet.
+fn view() -> View {
+    let spec = AgentJobSpec {
+        job_id: JOB.to_owned(),
+        agent: "command".to_owned(),
+        image: None,
+        class_name: None,
+        limits: Limits::default().into(),
+    };
+    let mut job = AgentJob::new(JOB, spec);
+    job.metadata.uid = Some("job-uid".to_owned());
+    job.metadata.generation = Some(1);
+    View {
+        job: Arc::new(job),
+        attempt: Some(attempt(1)),
+        wanted: Answer::Wanted(wanted(1, false)),
+        pod: None,
+        earlier_pods: Vec::new(),
+        class: Class { name: "default".to_owned(), version: None, owner: None, spec: Some(JobClassSpec::default()) },
+        graces: Graces { image_grace: 60, quota_grace: 60, unschedulable_grace: 600 },
+        now: now(),
+    }
+}
+
+fn pod(age: i64, status: Value) -> Option<Arc<Pod>> {
+    let made = (now() - SignedDuration::from_secs(age)).to_string();
+    let meta = json!({"name": POD, "uid": "pod-uid", "creationTimestamp": made});
+    let pod = json!({"metadata": meta, "spec": {"containers": [], "nodeName": "node-1"}, "status": status});
+    Some(Arc::new(serde_json::from_value(pod).expect("a pod")))
+}
+
+fn status(orchestrator: Value, agent: Value) -> Value {
+    let container = |name: &str, state: Value| json!({"name": name, "image": "example/agent:1", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+    json!({
+        "phase": "Running",
+        "conditions": [{"type": "PodScheduled", "status": "True"}],
+        "containerStatuses": [container("orchestrator", orchestrator), container("agent", agent)]
+    })
+}
+
+fn pulling_fails() -> Value {
+    let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}});
+    status(json!({"running": {}}), waiting)
+}
+
+/// The same after what the plan says was written, `later` seconds on.
+fn after(mut view: View, plan: &Plan, later: i64) -> View {
+    for action in &plan.actions {
+        if let Action::WriteStatus(status) = action {
+            let mut job = (*view.job).clone();
+            job.status = Some((**status).clone());
+            view.job = Arc::new(job);
+        }
+    }
+    view.now += SignedDuration::from_secs(later);
+    view
+}
+
+/// A plan in words, one line an action.
+fn shown(plan: &Plan) -> String {
+    let mut lines: Vec<String> = plan.actions.iter().map(line).collect();
+    lines.push(format!("look again: {:?}", plan.look_again));
+    lines.join("\n")
+}
+
+fn line(action: &Action) -> String {
+    match action {
+        Action::WriteStatus(status) => {
+            let conditions: Vec<String> = status
+                .conditions
+                .iter()
+                .map(|told| format!("{}={}({})", told.type_, told.status, told.reason))
+                .collect();
+            format!(
+                "status: {:?} pod={:?} node={:?} cause={:?} {}\n  message: {:?}",
+                status.phase,
+                status.pod_name,
+                status.node,
+                status.cause,
+                conditions.join(" "),
+                status.message
+            )
+        }
+        Action::Tell(told) => {
+            format!("tell: {:?} {:?} node={:?}\n  message: {:?}", told.phase, told.cause, told.node, told.message)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_wanted_job_without_a_pod_gets_one() {
+    assert_eq!(plan(&view()).actions, [Action::CreatePod(attempt(1))]);
+}
+
+#[test]
+fn nothing_is_made_or_removed_before_the_control_plane_was_heard() {
+    assert_eq!(plan(&View { wanted: Answer::Unknown, ..view() }), Plan::default());
+}
+
+#[test]
+fn what_is_not_wanted_any_more_goes() {
+    let view = View {
+        wanted: Answer::NotWanted,
+        pod: pod(5, status(json!({"running": {}}), json!({"running": {}}))),
+        ..view()
+    };
+    assert_eq!(plan(&view).actions, [Action::DeleteJob]);
+}
+
+#[test]
+fn a_quick_start_is_two_statuses_at_most() {
+    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+    let view = View { pod: pod(1, status(creating.clone(), creating)), ..view() };
+    let quiet = plan(&view);
+    assert_eq!((quiet.actions.len(), quiet.look_again), (0, Some(Duration::from_secs(1))));
+    let running =
+        View { pod: pod(2, status(json!({"running": {}}), json!({"running": {}}))), ..after(view, &quiet, 1) };
+    let first = plan(&running);
+    assert_snapshot!(shown(&first));
+    let repeated = plan(&after(running, &first, 1));
+    assert!(repeated.actions.iter().all(|action| matches!(action, Action::Tell(_))), "{repeated:?}");
+}
+
+#[test]
+fn a_slow_start_says_what_it_waits_for() {
+    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+    assert_snapshot!(shown(&plan(&View { pod: pod(3, status(creating.clone(), creating)), ..view() })));
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_told_at_once_and_ends_the_attempt_after_its_grace() {
+    let view = View { pod: pod(1, pulling_fails()), ..view() };
+    let first = plan(&view);
+    assert_snapshot!("image_at_first", shown(&first));
+    let borne = after(view, &first, 59);
+    let meanwhile = plan(&borne);
+    assert!(meanwhile.actions.iter().all(|action| matches!(action, Action::Tell(_))), "{meanwhile:?}");
+    assert_eq!(meanwhile.look_again, Some(Duration::from_secs(1)));
+    let over = plan(&after(borne, &meanwhile, 1));
+    assert_snapshot!("image_after_its_grace", shown(&over));
+}
+
+#[test]
+fn a_pod_that_the_quota_refuses_is_tried_again_until_the_grace_is_over() {
+    let trouble = Trouble { kind: TroubleKind::Quota, message: "exceeded quota: pods=10".to_owned() };
+    let first = refused(&view(), attempt(1), &trouble);
+    assert_eq!(first.look_again, Some(Duration::from_secs(5)));
+    let again = after(view(), &first, 30);
+    assert_eq!(plan(&again).actions, [Action::CreatePod(attempt(1))]);
+    let over = refused(&after(again, &Plan::default(), 30), attempt(1), &trouble);
+    assert_snapshot!(shown(&over));
+}
+
+#[test]
+fn a_failed_attempt_is_not_tried_again_after_a_restart() {
+    let ended = View {
+        pod: pod(9, status(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), json!({"running": {}}))),
+        ..view()
+    };
+    let first = plan(&ended);
+    assert_snapshot!(shown(&first));
+    let restarted = View { pod: None, ..after(ended, &first, 5) };
+    let told: Vec<_> = plan(&restarted).actions;
+    assert!(
+        matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerLost), .. })]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_next_attempt_takes_the_object_over() {
+    let failed =
+        View { pod: pod(9, status(json!({"terminated": {"exitCode": 1, "reason": "Error"}}), json!({}))), ..view() };
+    let failed = after(failed, &plan(&view()), 0);
+    let next = View { wanted: Answer::Wanted(wanted(2, false)), ..failed };
+    assert_snapshot!(shown(&plan(&next)));
+    let taken = View { attempt: Some(attempt(2)), pod: None, ..next };
+    assert_eq!(plan(&taken).actions, [Action::CreatePod(attempt(2))]);
+}
+
+#[test]
+fn an_older_list_does_not_take_an_object_back() {
+    let view = View { attempt: Some(attempt(2)), wanted: Answer::Wanted(wanted(1, true)), ..view() };
+    assert_eq!(plan(&view), Plan::default());
+}
+
+#[test]
+fn a_pod_deleted_by_hand_ends_its_attempt_and_no_second_one_is_made() {
+    let view = View { wanted: Answer::Wanted(wanted(1, true)), ..view() };
+    assert_snapshot!(shown(&plan(&view)));
+}
+
+#[test]
+fn a_pod_that_is_being_taken_away_goes_on_and_its_end_has_the_cause_of_who_took_it() {
+    let mut status = status(json!({"running": {}}), json!({"running": {}}));
+    status["conditions"] = json!([
+        {"type": "PodScheduled", "status": "True"},
+        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "m"}
+    ]);
+    let view = View { pod: pod(9, status), ..view() };
+    let first = plan(&view);
+    assert_snapshot!("taken_away", shown(&first));
+    let gone = plan(&View { pod: None, ..after(view, &first, 5) });
+    assert_snapshot!("taken_away_and_gone", shown(&gone));
+}
+
+#[test]
+fn a_worker_that_ended_well_is_waited_for_and_then_doubted() {
+    let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": now().to_string()}});
+    let view = View { pod: pod(60, status(ended, json!({"running": {}}))), ..view() };
+    let first = plan(&view);
+    assert_snapshot!("worker_ended_well", shown(&first));
+    assert_snapshot!("worker_ended_well_and_nobody_heard", shown(&plan(&after(view, &first, 15))));
+}
+
+#[test]
+fn an_agent_out_of_memory_is_told_for_the_worker_to_say_why_its_shim_went() {
+    let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+    assert_snapshot!(shown(&plan(&View { pod: pod(60, status(json!({"running": {}}), ended)), ..view() })));
+}
+
+#[test]
+fn an_attempt_to_be_stopped_has_its_pod_deleted() {
+    let stopped = |pod| View { pod, wanted: Answer::Wanted(Wanted { stop: true, ..wanted(1, false) }), ..view() };
+    let running = plan(&stopped(pod(60, status(json!({"running": {}}), json!({"running": {}})))));
+    let is_deletion = |action: &Action| matches!(action, Action::DeletePod { grace_seconds: Some(10), .. });
+    assert!(running.actions.iter().any(is_deletion), "{running:?}");
+    assert_snapshot!(shown(&plan(&stopped(None))));
+}
+
+#[test]
+fn an_object_that_is_being_deleted_cancels_its_attempt() {
+    let mut view = view();
+    let mut job = (*view.job).clone();
+    job.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    view.job = Arc::new(job);
+    assert_snapshot!(shown(&plan(&view)));
+}
+
+#[test]
+fn an_object_made_by_hand_is_told_that_it_is_not_accepted_once() {
+    let foreign = View { attempt: None, wanted: Answer::Unknown, ..view() };
+    let first = plan(&foreign);
+    assert_snapshot!(shown(&first));
+    assert_eq!(plan(&after(foreign, &first, 60)), Plan::default());
+}

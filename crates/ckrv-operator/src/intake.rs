@@ -1,0 +1,206 @@
+//! Makes an AgentJob for each assignment that has none, and hears it as a wish to cancel when somebody removes one.
+//!
+//! 1. Wanted, no object, and none seen before: made.
+//! 2. Wanted, and its object has gone that was there, not by this operator: the attempt is cancelled by the runner's side.
+//! 3. Wanted and begun, and no object though all were read: removed while no operator looked. The same.
+//!
+//! What is kept in memory may be old: before 2 and 3 are believed, the API server is asked.
+//!
+//! What is left of pods whose AgentJob is gone gets little time: their attempts are over.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use ckrv_types::runner::Assignment;
+use ckrv_types::{AttemptId, JobId};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::runtime::reflector::ObjectRef;
+
+use crate::controller::Context;
+use crate::controller::plan::cancelled;
+use crate::crd::{AgentJob, AgentJobSpec};
+use crate::names;
+use crate::triggers::Triggers;
+
+/// Looked again without being told to.
+const LOOK: Duration = Duration::from_secs(1);
+/// Objects made at once.
+const CONCURRENCY: usize = 32;
+/// An object that was made is in memory by then, unless it is gone again or the watch is late.
+const SETTLE: Duration = Duration::from_secs(2);
+/// A pod whose AgentJob is gone ends by itself within this, and is made to within [`LEFTOVER_GRACE_SECONDS`] more.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(15);
+const LEFTOVER_GRACE_SECONDS: u32 = 5;
+
+/// What is remembered between looks. A restart loses it, and only the third rule is left.
+#[derive(Default)]
+struct Memory {
+    /// Wanted jobs whose object was there.
+    seen: HashMap<JobId, Seen>,
+    /// Wanted attempts whose object is gone for certain.
+    cancelled: BTreeSet<AttemptId>,
+    /// Pods without an AgentJob, since when.
+    leftovers: HashMap<String, Instant>,
+}
+
+/// An object that was there.
+struct Seen {
+    uid: String,
+    /// When it was made here, until the watch has brought it.
+    made: Option<Instant>,
+}
+
+/// What one look has found.
+#[derive(Default)]
+struct Found {
+    /// To make objects for.
+    missing: Vec<Arc<Assignment>>,
+    /// Whose object seems to be gone.
+    vanished: Vec<AttemptId>,
+}
+
+/// For ever.
+pub async fn run(context: Arc<Context>, triggers: Triggers) {
+    let mut memory = Memory::default();
+    loop {
+        tokio::select! {
+            () = triggers.new_ones() => (),
+            () = tokio::time::sleep(LOOK) => (),
+        }
+        let found = memory.look(&context);
+        memory.make(found.missing, &context).await;
+        memory.ask_for(found.vanished, &context).await;
+        memory.end_leftovers(&context).await;
+        context.reports.retain(|attempt| context.desired.has(attempt));
+    }
+}
+
+impl Memory {
+    fn look(&mut self, context: &Context) -> Found {
+        let wanted = context.desired.all();
+        let jobs: BTreeSet<JobId> = wanted.iter().map(|assignment| assignment.attempt.job).collect();
+        self.seen.retain(|job, _| jobs.contains(job));
+        self.cancelled.retain(|attempt| context.desired.has(*attempt));
+        let mut removed = context.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        // What this operator has deleted is not missed, and once it is really gone needs no memory.
+        self.seen.retain(|_, seen| !removed.contains(&seen.uid));
+        removed.retain(|uid| context.stores.jobs.find(|job| job.metadata.uid.as_ref() == Some(uid)).is_some());
+        let mut found = Found::default();
+        for assignment in wanted {
+            let attempt = assignment.attempt;
+            let object = context.stores.jobs.get(&reference(context, attempt.job));
+            match (object.and_then(|object| object.uid()), self.seen.get(&attempt.job)) {
+                _ if self.cancelled.contains(&attempt) => context.reports.tell(cancelled(attempt)),
+                // It is about to go; then a new one is made for the attempt that has come meanwhile.
+                (Some(uid), _) if removed.contains(&uid) => (),
+                (Some(uid), _) => {
+                    self.seen.insert(attempt.job, Seen { uid, made: None });
+                }
+                (None, Some(Seen { made: Some(at), .. })) if at.elapsed() < SETTLE => (),
+                (None, Some(_)) => found.vanished.push(attempt),
+                (None, None) if assignment.started => found.vanished.push(attempt),
+                (None, None) => found.missing.push(assignment),
+            }
+        }
+        found
+    }
+
+    async fn make(&mut self, missing: Vec<Arc<Assignment>>, context: &Context) {
+        let making = missing.into_iter().map(|assignment| async move {
+            let uid = create(&assignment, context).await?;
+            Some((assignment.attempt.job, Seen { uid, made: Some(Instant::now()) }))
+        });
+        let made: Vec<_> = futures::stream::iter(making).buffer_unordered(CONCURRENCY).collect().await;
+        self.seen.extend(made.into_iter().flatten());
+    }
+
+    /// Tells of the attempts whose object the API server does not have either.
+    async fn ask_for(&mut self, vanished: Vec<AttemptId>, context: &Context) {
+        let jobs: Api<AgentJob> = Api::namespaced(context.client.clone(), &context.config.namespace);
+        for attempt in vanished {
+            match jobs.get_metadata_opt(&attempt.job.to_string()).await {
+                Ok(None) => {
+                    tracing::info!(%attempt, "its AgentJob was deleted: cancelled");
+                    self.cancelled.insert(attempt);
+                    context.reports.tell(cancelled(attempt));
+                }
+                // The watch is late.
+                Ok(Some(_)) => (),
+                Err(error) => tracing::warn!(%attempt, %error, "its AgentJob could not be looked for"),
+            }
+        }
+    }
+
+    async fn end_leftovers(&mut self, context: &Context) {
+        let pods = context.stores.pods.state_filter(|pod| is_leftover(pod, context));
+        self.leftovers.retain(|uid, _| pods.iter().any(|pod| pod.metadata.uid.as_ref() == Some(uid)));
+        let api: Api<Pod> = Api::namespaced(context.client.clone(), &context.config.namespace);
+        for pod in pods {
+            let Some(uid) = pod.uid() else { continue };
+            if self.leftovers.entry(uid.clone()).or_insert_with(Instant::now).elapsed() < LEFTOVER_PATIENCE {
+                continue;
+            }
+            // Not again before it had its time.
+            self.leftovers.insert(uid.clone(), Instant::now());
+            let params = DeleteParams {
+                grace_period_seconds: Some(LEFTOVER_GRACE_SECONDS),
+                preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+                ..DeleteParams::default()
+            };
+            context.metrics.wrote("pod", "delete");
+            match api.delete(&pod.name_any(), &params).await {
+                Ok(_) => tracing::info!(pod = pod.name_any(), "ended a pod whose attempt is over"),
+                Err(error) => tracing::warn!(pod = pod.name_any(), %error, "a pod whose attempt is over stays"),
+            }
+        }
+    }
+}
+
+/// Whether its AgentJob is gone.
+fn is_leftover(pod: &Pod, context: &Context) -> bool {
+    let Some(attempt) = names::attempt_of(&pod.metadata) else { return false };
+    let object = context.stores.jobs.get(&reference(context, attempt.job)).and_then(|object| object.uid());
+    !pod.owner_references().iter().any(|owner| Some(&owner.uid) == object.as_ref())
+}
+
+/// The UID of the object that was made.
+async fn create(assignment: &Assignment, context: &Context) -> Option<String> {
+    let Assignment { attempt, agent, image, class, limits, .. } = assignment;
+    let name = attempt.job.to_string();
+    let job = AgentJob {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some([(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned())].into()),
+            annotations: Some([(names::ATTEMPT.to_owned(), attempt.number.to_string())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: AgentJobSpec {
+            job_id: name,
+            agent: agent.clone(),
+            image: image.clone(),
+            class_name: class.clone(),
+            limits: (*limits).into(),
+        },
+        status: None,
+    };
+    let jobs: Api<AgentJob> = Api::namespaced(context.client.clone(), &context.config.namespace);
+    context.metrics.wrote("agentjob", "create");
+    match jobs.create(&PostParams::default(), &job).await {
+        Ok(made) => {
+            tracing::info!(%attempt, "took an attempt");
+            return made.uid();
+        }
+        // Made before, and not seen yet.
+        Err(kube::Error::Api(status)) if status.code == 409 => (),
+        Err(error) => tracing::warn!(%attempt, %error, "its AgentJob could not be made yet"),
+    }
+    None
+}
+
+fn reference(context: &Context, job: JobId) -> ObjectRef<AgentJob> {
+    ObjectRef::new(&job.to_string()).within(&context.config.namespace)
+}

@@ -1,0 +1,136 @@
+//! Where the containers of a pod find what: one table of volumes, and which container sees which.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, SecretVolumeSource, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::{Blueprint, PASSWD_CONFIG_MAP};
+
+/// The clone and the agent's work tree; both containers write.
+pub const WORK: &str = "/ckrv/work";
+/// The shim's socket.
+pub const SOCKET: &str = "/ckrv/socket";
+/// The shim's program in the agent's container.
+pub const BIN: &str = "/ckrv/bin";
+/// The same volume while the shim is copied, where it does not hide the copied program itself.
+pub const INSTALL: &str = "/ckrv/install";
+/// The worker's own; never seen by the agent.
+pub const PRIVATE: &str = "/run/ckrv/private";
+pub const TOKEN: &str = "/run/ckrv/token";
+pub const SECRETS: &str = "/run/ckrv/secrets";
+pub const HOME: &str = "/home/ckrv";
+
+/// Key of the bootstrap token in its Secret, and so its file's name.
+pub const TOKEN_KEY: &str = "bootstrap-token";
+/// Key that a class's Secret has its list under.
+pub const SECRETS_KEY: &str = "secrets.yaml";
+
+/// A socket and nothing else.
+const SOCKET_SIZE: &str = "1Mi";
+/// The worker's program.
+const BIN_SIZE: &str = "256Mi";
+/// Readable by its owner and the pod's group, as the kubelet makes it for an fsGroup in any case.
+const SECRET_MODE: i32 = 0o440;
+
+pub fn all(of: &Blueprint) -> Vec<Volume> {
+    let config = of.config;
+    let work = of.class.work_volume_size.as_ref().unwrap_or(&config.work_volume_size);
+    let scratch = &config.scratch_volume_size;
+    let mut volumes = vec![
+        empty("work", work, None),
+        empty("socket", &Quantity(SOCKET_SIZE.to_owned()), Some("Memory")),
+        empty("private", &config.private_volume_size, None),
+        secret("token", &of.attempt.to_string(), TOKEN_KEY, false),
+        Volume {
+            config_map: Some(ConfigMapVolumeSource { name: PASSWD_CONFIG_MAP.to_owned(), ..Default::default() }),
+            ..volume("passwd")
+        },
+    ];
+    for owner in ["orchestrator", "agent"] {
+        volumes.extend([empty(&format!("{owner}-tmp"), scratch, None), empty(&format!("{owner}-home"), scratch, None)]);
+    }
+    // One that is missing does not hold the pod up: the worker says which secret it lacks, if it needs one of it.
+    volumes.extend(
+        of.class.secrets.iter().enumerate().map(|(at, name)| secret(&secret_volume(at), name, SECRETS_KEY, true)),
+    );
+    if !of.carries_shim() {
+        volumes.push(empty("bin", &Quantity(BIN_SIZE.to_owned()), None));
+    }
+    volumes
+}
+
+pub fn of_orchestrator(of: &Blueprint) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        mount("work", WORK),
+        mount("socket", SOCKET),
+        mount("private", PRIVATE),
+        read_only(mount("token", TOKEN)),
+        mount("orchestrator-tmp", "/tmp"),
+        mount("orchestrator-home", HOME),
+        passwd(),
+    ];
+    let secrets = of.class.secrets.iter().enumerate();
+    mounts.extend(secrets.map(|(at, name)| read_only(mount(&secret_volume(at), &format!("{SECRETS}/{name}")))));
+    mounts
+}
+
+pub fn of_agent(of: &Blueprint) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        mount("work", WORK),
+        mount("socket", SOCKET),
+        mount("agent-tmp", "/tmp"),
+        mount("agent-home", HOME),
+        passwd(),
+    ];
+    if !of.carries_shim() {
+        mounts.push(read_only(mount("bin", BIN)));
+    }
+    mounts
+}
+
+pub fn of_install() -> Vec<VolumeMount> {
+    vec![mount("bin", INSTALL)]
+}
+
+/// The lists of secrets as the worker finds them.
+pub fn secret_files(of: &Blueprint) -> Vec<String> {
+    of.class.secrets.iter().map(|name| format!("{SECRETS}/{name}/{SECRETS_KEY}")).collect()
+}
+
+/// A volume's name is shorter than a Secret's may be.
+fn secret_volume(at: usize) -> String {
+    format!("secrets-{at}")
+}
+
+fn volume(name: &str) -> Volume {
+    Volume { name: name.to_owned(), ..Volume::default() }
+}
+
+fn empty(name: &str, size: &Quantity, medium: Option<&str>) -> Volume {
+    let source = EmptyDirVolumeSource { medium: medium.map(str::to_owned), size_limit: Some(size.clone()) };
+    Volume { empty_dir: Some(source), ..volume(name) }
+}
+
+fn secret(name: &str, secret: &str, key: &str, is_optional: bool) -> Volume {
+    let item = KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: Some(SECRET_MODE) };
+    let source = SecretVolumeSource {
+        secret_name: Some(secret.to_owned()),
+        items: Some(vec![item]),
+        default_mode: Some(SECRET_MODE),
+        optional: is_optional.then_some(true),
+    };
+    Volume { secret: Some(source), ..volume(name) }
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+fn read_only(mount: VolumeMount) -> VolumeMount {
+    VolumeMount { read_only: Some(true), ..mount }
+}
+
+fn passwd() -> VolumeMount {
+    VolumeMount { sub_path: Some("passwd".to_owned()), ..read_only(mount("passwd", "/etc/passwd")) }
+}

@@ -1,0 +1,145 @@
+//! What is kept in memory of the cluster: its AgentJobs, their pods and the classes, without what is never read of them.
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{Lookup, Store, store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio_util::task::TaskTracker;
+
+use crate::crd::{AgentJob, JobClass};
+use crate::names;
+use crate::triggers::Triggers;
+
+/// Readers of what is kept. Clones are the same.
+#[derive(Clone)]
+pub struct Stores {
+    pub jobs: Store<AgentJob>,
+    pub pods: Store<Pod>,
+    pub classes: Store<JobClass>,
+}
+
+/// The watches behind them did not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("a watch ended before its first list")]
+pub struct NotFilled;
+
+impl Stores {
+    /// Follows `namespace` from now on, as long as `tasks` run.
+    pub fn follow(client: &Client, namespace: &str, triggers: &Triggers, tasks: &TaskTracker) -> Self {
+        let jobs = {
+            let triggers = triggers.clone();
+            reflect(
+                Api::<AgentJob>::namespaced(client.clone(), namespace),
+                watcher::Config::default(),
+                tasks,
+                trim_job,
+                move |event| match event {
+                    Event::Apply(job) => triggers.look_at_named(name(job)),
+                    Event::Delete(_) => triggers.look_for_new(),
+                    Event::InitDone => {
+                        triggers.look_at_all();
+                        triggers.look_for_new();
+                    }
+                    Event::Init | Event::InitApply(_) => (),
+                },
+            )
+        };
+        let pods =
+            {
+                let (triggers, config) = (triggers.clone(), watcher::Config::default().labels(names::POD_SELECTOR));
+                reflect(Api::<Pod>::namespaced(client.clone(), namespace), config, tasks, trim_pod, move |event| {
+                    match event {
+                        Event::Apply(pod) | Event::Delete(pod) => {
+                            if let Some(attempt) = names::attempt_of(&pod.metadata) {
+                                triggers.look_at(attempt.job);
+                            }
+                        }
+                        Event::InitDone => triggers.look_at_all(),
+                        Event::Init | Event::InitApply(_) => (),
+                    }
+                })
+            };
+        let classes = {
+            let triggers = triggers.clone();
+            reflect(Api::<JobClass>::all(client.clone()), watcher::Config::default(), tasks, trim_class, move |event| {
+                if matches!(event, Event::Apply(_) | Event::InitDone) {
+                    triggers.look_at_all();
+                }
+            })
+        };
+        Self { jobs, pods, classes }
+    }
+
+    /// Ends when everything that was there before has been read.
+    pub async fn filled(&self) -> Result<(), NotFilled> {
+        self.jobs.wait_until_ready().await.map_err(|_| NotFilled)?;
+        self.pods.wait_until_ready().await.map_err(|_| NotFilled)?;
+        self.classes.wait_until_ready().await.map_err(|_| NotFilled)
+    }
+}
+
+fn reflect<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    tasks: &TaskTracker,
+    trim: impl FnMut(&mut K) + Send + 'static,
+    on_event: impl Fn(&Event<K>) + Send + 'static,
+) -> Store<K>
+where
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let (reader, mut writer) = store();
+    // Nothing is missed for longer than this where a connection dies silently.
+    let config = config.timeout(60);
+    let events = watcher(api, config).modify(trim).default_backoff();
+    tasks.spawn(async move {
+        let mut events = events.into_stream().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    // First the store, so that who is told to look sees it.
+                    writer.apply_watcher_event(&event);
+                    on_event(&event);
+                }
+                Err(error) => tracing::warn!(%error, kind = %<K as Resource>::kind(&()), "a watch was interrupted"),
+            }
+        }
+    });
+    reader
+}
+
+fn name<K: Resource>(object: &K) -> &str {
+    object.meta().name.as_deref().unwrap_or_default()
+}
+
+fn trim_job(job: &mut AgentJob) {
+    job.metadata.managed_fields = None;
+}
+
+fn trim_class(class: &mut JobClass) {
+    class.metadata.managed_fields = None;
+}
+
+/// Of a pod's spec only its node is read.
+fn trim_pod(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    let node_name = pod.spec.take().and_then(|spec| spec.node_name);
+    pod.spec = Some(PodSpec { node_name, ..PodSpec::default() });
+}
+
+/// How long the first lists may take before the operator says that something is wrong.
+pub const FILL_LIMIT: Duration = Duration::from_secs(30);
