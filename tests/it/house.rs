@@ -116,7 +116,9 @@ fn one_tls_stack_and_one_crypto_provider_are_in_the_lock_file() {
 fn every_variable_that_a_program_reads_is_in_the_configuration_reference() {
     let reference = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md"))
         .expect("the configuration reference");
-    for (program, command) in [("ckrv-server", "serve"), ("ckrv-worker", "local"), ("ckrv-operator", "run"), ("ckrv-dev", "serve")] {
+    for (program, command) in
+        [("ckrv-server", "serve"), ("ckrv-worker", "local"), ("ckrv-operator", "run"), ("ckrv-dev", "serve")]
+    {
         let output =
             Command::new(ckrv_tests::stack::program(program)).args([command, "--help"]).output().expect("it runs");
         let help = String::from_utf8(output.stdout).expect("help is UTF-8");

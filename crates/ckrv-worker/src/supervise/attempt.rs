@@ -11,10 +11,10 @@ use ckrv_types::worker::{Start, Started};
 use super::control::Control;
 use super::folder::Folder;
 use super::vitals::Vitals;
-use ckrv_client::Backoff;
 use crate::config::SuperviseConfig;
 use crate::log::Log;
 use crate::secrets::{Secrets, SecretsError};
+use ckrv_client::Backoff;
 
 /// What every phase needs.
 pub struct Attempt {
