@@ -13,8 +13,8 @@ use tokio::fs::File;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::io::ReaderStream;
 
-use ckrv_client::Backoff;
 use crate::human;
+use ckrv_client::Backoff;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the store may say nothing once it has everything.

@@ -108,10 +108,19 @@ pub fn plan(view: &View) -> Plan {
         return still_ended(view, attempt, &end);
     }
     match (&view.pod, wanted) {
-        (Some(pod), wanted) => judged::plan(view, attempt, pod, wanted.is_some_and(|wanted| wanted.stop)),
-        (None, Some(wanted)) => without_pod(view, attempt, wanted),
+        (Some(pod), wanted) => {
+            and_no_earlier(view, judged::plan(view, attempt, pod, wanted.is_some_and(|wanted| wanted.stop)))
+        }
+        (None, Some(wanted)) => and_no_earlier(view, without_pod(view, attempt, wanted)),
         (None, None) => Plan::default(),
     }
+}
+
+/// Pods of earlier attempts that still run go: their attempts are over.
+fn and_no_earlier(view: &View, mut plan: Plan) -> Plan {
+    let earlier = view.earlier_pods.iter();
+    plan.actions.extend(earlier.filter_map(|pod| delete_pod(living(Some(pod)), Some(STOP_GRACE))));
+    plan
 }
 
 /// Somebody made it by hand.

@@ -23,6 +23,9 @@ pub fn orchestrator(of: &Blueprint) -> Container {
     flag("shim-uid", AGENT_UID.to_string());
     flag("node", "$(NODE_NAME)".to_owned());
     flag("upload-limit", of.config.upload_limit.to_string());
+    if let Some(quota) = volumes::disk_quota(of) {
+        flag("disk-quota", quota.to_string());
+    }
     flag("log", of.config.worker_log.clone());
     for file in volumes::secret_files(of) {
         flag("secrets", file);

@@ -31,7 +31,7 @@ const ORCHESTRATOR_UID: i64 = 64_001;
 const AGENT_UID: i64 = 64_002;
 const SHARED_GROUP: i64 = 64_000;
 
-/// Name of the ConfigMap with [`PASSWD`]; git, ssh and node refuse to run as a user without a name.
+/// Name of the ConfigMap with [`passwd`]; git, ssh and node refuse to run as a user without a name.
 pub const PASSWD_CONFIG_MAP: &str = "ckrv-passwd";
 
 /// `/etc/passwd` of both containers.

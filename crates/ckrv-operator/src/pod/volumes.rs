@@ -35,7 +35,7 @@ const SECRET_MODE: i32 = 0o440;
 
 pub fn all(of: &Blueprint) -> Vec<Volume> {
     let config = of.config;
-    let work = of.class.work_volume_size.as_ref().unwrap_or(&config.work_volume_size);
+    let work = work_size(of);
     let scratch = &config.scratch_volume_size;
     let mut volumes = vec![
         empty("work", work, None),
@@ -58,6 +58,34 @@ pub fn all(of: &Blueprint) -> Vec<Volume> {
         volumes.push(empty("bin", &Quantity(BIN_SIZE.to_owned()), None));
     }
     volumes
+}
+
+fn work_size<'a>(of: &'a Blueprint) -> &'a Quantity {
+    of.class.work_volume_size.as_ref().unwrap_or(&of.config.work_volume_size)
+}
+
+/// Bytes that the agent may fill: less than its volume has, so that it is told before the cluster evicts the pod.
+pub fn disk_quota(of: &Blueprint) -> Option<u64> {
+    Some(bytes(work_size(of))? / 10 * 9)
+}
+
+/// Whole numbers with the suffixes of sizes (Kubernetes API reference, "Quantity"); none for anything stranger.
+fn bytes(quantity: &Quantity) -> Option<u64> {
+    let digits = quantity.0.find(|c: char| !c.is_ascii_digit()).unwrap_or(quantity.0.len());
+    let (number, suffix) = quantity.0.split_at(digits);
+    let factor = match suffix {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1000_u64.pow(2),
+        "G" => 1000_u64.pow(3),
+        "T" => 1000_u64.pow(4),
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 pub fn of_orchestrator(of: &Blueprint) -> Vec<VolumeMount> {
@@ -133,4 +161,18 @@ fn read_only(mount: VolumeMount) -> VolumeMount {
 
 fn passwd() -> VolumeMount {
     VolumeMount { sub_path: Some("passwd".to_owned()), ..read_only(mount("passwd", "/etc/passwd")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_kubernetes_writes_them() {
+        for (text, expected) in
+            [("20Gi", Some(20 << 30)), ("5M", Some(5_000_000)), ("7", Some(7)), ("1e3", None), ("0.5Gi", None)]
+        {
+            assert_eq!(bytes(&Quantity(text.to_owned())), expected, "{text}");
+        }
+    }
 }

@@ -12,8 +12,8 @@ use ckrv_types::limits::BATCH_WIRE_BYTES;
 use tokio::time::Instant;
 
 use super::spool::{Batch, Diverged, Peek, Spool, SpoolError};
-use ckrv_client::Backoff;
 use crate::crash::crash_point;
+use ckrv_client::Backoff;
 
 /// Under load, lines gather this long between two appends …
 const GATHER: Duration = Duration::from_millis(15);

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ckrv_client::worker::WorkerClient;
-use ckrv_client::{ClientConfig, ClientError, ConfigError};
+use ckrv_client::{Backoff, ClientConfig, ClientError, ConfigError};
 use ckrv_types::Secret;
 use ckrv_types::worker::{Start, Started};
 
 use super::control::Control;
 use super::folder::Folder;
 use super::vitals::Vitals;
-use ckrv_client::Backoff;
 use crate::config::SuperviseConfig;
 use crate::log::Log;
 use crate::secrets::{Secrets, SecretsError};

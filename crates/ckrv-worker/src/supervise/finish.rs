@@ -4,8 +4,8 @@ use ckrv_client::ClientError;
 use ckrv_client::worker::WorkerClient;
 use ckrv_types::worker::{Finish, Finished};
 
-use ckrv_client::Backoff;
 use crate::crash::crash_point;
+use ckrv_client::Backoff;
 
 /// Says how the attempt ended, for as long as it takes to be heard.
 pub async fn finish(client: &WorkerClient, finish: &Finish) -> Result<Finished, ClientError> {

@@ -226,6 +226,20 @@ fn a_next_attempt_takes_the_object_over() {
 }
 
 #[test]
+fn a_pod_of_an_earlier_attempt_that_still_runs_is_ended() {
+    let earlier = pod(60, status(json!({"running": {}}), json!({"running": {}})));
+    let view = View {
+        attempt: Some(attempt(2)),
+        wanted: Answer::Wanted(wanted(2, false)),
+        earlier_pods: earlier.into_iter().collect(),
+        ..view()
+    };
+    let deletion =
+        Action::DeletePod { name: POD.to_owned(), uid: "pod-uid".to_owned(), grace_seconds: Some(STOP_GRACE) };
+    assert_eq!(plan(&view).actions, [Action::CreatePod(attempt(2)), deletion]);
+}
+
+#[test]
 fn an_older_list_does_not_take_an_object_back() {
     let view = View { attempt: Some(attempt(2)), wanted: Answer::Wanted(wanted(1, true)), ..view() };
     assert_eq!(plan(&view), Plan::default());
