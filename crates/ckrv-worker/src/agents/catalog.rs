@@ -13,6 +13,7 @@ use super::output::OutputFormat;
 const EMBEDDED: &str = include_str!("../../../../worker/config/agents.yaml");
 const PROMPT: &str = "{prompt}";
 const COMMAND: &str = "{command}";
+const TMPDIR: &str = "{tmpdir}";
 
 /// The agents that this runner knows.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,7 +30,7 @@ pub struct Agent {
     #[serde(default)]
     prompt: PromptBy,
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    env: BTreeMap<String, String>,
     /// The container image where the job names none.
     #[serde(default)]
     pub image: Option<String>,
@@ -118,6 +119,11 @@ impl Catalog {
 }
 
 impl Agent {
+    /// Its variables, in an attempt whose folder for temporary files this is.
+    pub fn env(&self, tmpdir: &str) -> impl Iterator<Item = (String, String)> {
+        self.env.iter().map(move |(key, value)| (key.clone(), value.replace(TMPDIR, tmpdir)))
+    }
+
     /// Program and arguments for this job. What the job brings is never searched for placeholders itself.
     pub fn argv(&self, spec: &JobSpec) -> Vec<String> {
         let prompt = spec.prompt.as_deref().unwrap_or_default();
@@ -152,6 +158,16 @@ mod tests {
             ..JobSpec::new("https://example.com/team/app.git")
         };
         assert_eq!(catalog.get("command").unwrap().argv(&spec), ["make", "{prompt}"]);
+    }
+
+    #[test]
+    fn a_variable_may_name_the_attempts_own_tmpdir() {
+        let catalog = parse("agents: {a: {argv: [tool], env: {B: '{tmpdir}/b', C: c}}}").unwrap();
+        let env: BTreeMap<_, _> = catalog.get("a").unwrap().env("/work/tmp").collect();
+        assert_eq!(
+            env,
+            [("B", "/work/tmp/b"), ("C", "c")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+        );
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub fn environment(
         env.extend(places.map(|(key, value)| (key.to_owned(), value.to_string_lossy().into_owned())));
     }
     env.extend(settings.agent_env.iter().map(|pair| (pair.key.clone(), pair.value.clone())));
-    env.extend(agent.env.clone());
+    // In a pod it is the container's.
+    let tmpdir = env.get("TMPDIR").cloned().unwrap_or_else(|| "/tmp".to_owned());
+    env.extend(agent.env(&tmpdir));
     env.extend(spec.env.clone());
     // Names that begin with CKRV_ are refused in a job: these cannot be forged.
     env.insert("CKRV_JOB".to_owned(), attempt.job.to_string());
