@@ -18,11 +18,10 @@ pub async fn measure() {
         let _repo = start_all(&stack).await;
         if machine_too {
             stack.kill_runner().await;
-        }
-        for process in processes::below(&stack.runner_home()) {
-            if machine_too || process.command.contains(" supervise") {
-                processes::kill_hard(process.pid);
-            }
+            processes::kill_below(&stack.runner_home());
+        } else {
+            let workers = processes::below(&stack.runner_home());
+            workers.iter().filter(|it| it.command.contains(" supervise")).for_each(|it| processes::kill_hard(it.pid));
         }
         let mut silences = silences(&stack).await;
         println!(

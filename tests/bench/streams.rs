@@ -21,7 +21,7 @@ const LINES: u64 = 1_000_000;
 const BYTES: u64 = 80;
 /// Lines of each stream in the rows of latency, and how many a second. While the first streams run, the last jobs are
 /// still being submitted and cloned on the same machine: what is told apart is the time in which all of them stream.
-const PACED_LINES: u64 = 300;
+const PACED_LINES: u64 = 600;
 const PER_SECOND: u64 = 10;
 
 /// What followers saw of a run.

@@ -92,7 +92,7 @@ async fn run(turns: Vec<Turn>, budget_usd: Option<f64>) -> Run {
         [("PATH", path.as_str()), ("HOME", &home.path().to_string_lossy())].map(|(k, v)| (k.to_owned(), v.to_owned()));
     let mut command = Command::new(claude().await.join(&argv[0]));
     command.args(&argv[1..]).env_clear().current_dir(work.path()).kill_on_drop(true);
-    command.envs(BTreeMap::from(base)).envs(&agent.env).envs(proxy.env());
+    command.envs(BTreeMap::from(base)).envs(agent.env(&home.path().to_string_lossy())).envs(proxy.env());
     command.stdin(std::fs::File::open(&input).expect("the file was written"));
     let output = tokio::time::timeout(RUN_LIMIT, command.output()).await.expect("it ends").expect("it runs");
     let mut parser = agent.output.parser(&Redactor::default());
