@@ -65,7 +65,7 @@ async fn an_attempt_runs_in_two_containers_and_its_work_is_collected() {
     let script = "set -e; git status --porcelain; chmod +x tool.sh; touch -d 2001-01-01 README.md; ./tool.sh
         git commit --quiet --all -m 'May be run'; echo half > half.txt
         umask 077; mkdir closed; echo mine > closed/mine.txt; echo \"uid $(stat -c %u tool.sh)\"
-        echo \"home $HOME says $IMAGE_SAYS $KUBERNETES_SERVICE_HOST.\"; touch \"$HOME/x\" \"${TMPDIR:-/tmp}/x\"
+        echo \"home $HOME says $IMAGE_SAYS $KUBERNETES_SERVICE_HOST.\"; touch \"$HOME/x\"; rm \"$(mktemp)\"
         env; set +e; cat ../../private/token ../../private/secrets.yaml; ls ../../private; true";
     let (job, mut pod) = on.orchestrated(&["--artifact", "closed/*"], script).await;
     let agent = pod.start_agent();
