@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ckrv_operator::crd::JobPhase;
 use ckrv_tests::wait::wait_for;
-use ckrv_types::{Cause, State};
+use ckrv_types::{Cause, JobId, State};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
@@ -51,14 +51,18 @@ async fn a_submitted_job_becomes_a_pod_in_a_restricted_namespace_and_leaves_noth
         .await;
 }
 
+/// Waits until the job's first attempt has its pod.
+async fn has_pod(installation: &Installation, job: JobId) {
+    let (pods, name) = (installation.jobs.pods(), format!("{job}-1"));
+    wait_for("the job has a pod", SOON, async || pods.get_opt(&name).await.ok().flatten()).await;
+}
+
 #[tokio::test]
 async fn deleting_the_object_cancels_the_job() {
     let installation = Installation::new().await;
     let _operator = installation.operator("operator.log", &[]);
     let job = installation.submit().await;
-    let pods = installation.jobs.pods();
-    let name = format!("{}-1", job.id);
-    wait_for("the job has a pod", SOON, async || pods.get_opt(&name).await.ok().flatten()).await;
+    has_pod(&installation, job.id).await;
     installation.jobs.jobs().delete(&job.id.to_string(), &DeleteParams::default()).await.expect("it can be deleted");
     let ended = installation.ended(job.id).await;
     assert_eq!((ended.state, ended.cause), (State::Cancelled, Some(Cause::CancelledByRunner)), "{ended:?}");
@@ -70,9 +74,7 @@ async fn cancelling_a_job_whose_worker_never_began_removes_its_pod() {
     let installation = Installation::new().await;
     let _operator = installation.operator("operator.log", &[]);
     let job = installation.submit().await;
-    let pods = installation.jobs.pods();
-    let name = format!("{}-1", job.id);
-    wait_for("the job has a pod", SOON, async || pods.get_opt(&name).await.ok().flatten()).await;
+    has_pod(&installation, job.id).await;
     installation.stack.client().cancel(job.id).await.expect("it can be cancelled");
     let ended = installation.ended(job.id).await;
     assert_eq!(ended.state, State::Cancelled, "{ended:?}");

@@ -1,7 +1,8 @@
 //! The running server: checks what must hold, starts the loops, serves, and ends in order.
 //!
-//! At a stop: for `leave_seconds` all goes on, but the server says that it is not ready; then no new connection; streams and long polls end, so that their readers go elsewhere; running requests get
-//! `drain_seconds`; then the loops return. Measurements, and the answer that the server is not ready, are there until the end.
+//! At a stop: for `leave_seconds` all goes on, but the server says that it is not ready. Then no new connection; streams
+//! and long polls end, so that their readers go elsewhere; running requests get `drain_seconds`; then the loops return.
+//! Measurements, and the answer that the server is not ready, are there until the end.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use ckrv_client::Backoff;
 use ckrv_client::worker::WorkerClient;
 use ckrv_types::limits::HEARTBEAT_WAIT_SECONDS;
 use ckrv_types::worker::WorkerHeartbeat;
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 
 use super::control::{Control, Stop};
 use super::vitals::Vitals;
-use ckrv_client::Backoff;
 
 /// Beats until it is dropped or the attempt is over.
 pub async fn beat(client: WorkerClient, instance: String, every: Duration, vitals: Vitals, control: Control) {
