@@ -1,8 +1,13 @@
-//! On a real cluster, the one that `KUBECONFIG` names: `make e2e`. The control plane and the operator are processes outside
-//! of it, each test has namespaces of its own, and nothing but ckrv's definitions is left behind.
+//! On a real cluster, the one that `KUBECONFIG` names: `make e2e`. The control plane is outside of it; the operator is a
+//! process here, or in the cluster as the chart installs it. Each test has namespaces of its own, and nothing but ckrv's
+//! definitions is left behind.
 
 mod causes;
 mod cluster;
 mod definitions;
+#[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]
+mod git_host;
+mod installed;
 mod leading;
 mod pods;
+mod release;

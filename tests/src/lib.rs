@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod processes;
 pub mod random;
 pub mod refusing;
+pub mod relay;
 pub mod replica;
 pub mod repo;
 pub mod runners;

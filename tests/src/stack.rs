@@ -2,7 +2,7 @@
 //! test binary with a database of the stack's own, S3 in the test's process, `ckrv-server` and `ckrv-worker local`
 //! as children, and the CLI as its users run it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::process::{Child, Command};
 use crate::database::{self, Prepared};
 use crate::postgres::OwnPostgres;
 use crate::processes;
+use crate::relay::Relay;
 use crate::wait::wait_for;
 
 /// The longest that a part may take to come up.
@@ -39,11 +40,13 @@ pub struct Options {
     pub own_postgres: bool,
     /// With a PostgreSQL of its own: it survives power cuts, which costs time.
     pub durable: bool,
+    /// An address of this machine at which pods reach server and S3.
+    pub at: Option<IpAddr>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { slots: 4, server: Vec::new(), runner: Vec::new(), own_postgres: false, durable: false }
+        Self { slots: 4, server: Vec::new(), runner: Vec::new(), own_postgres: false, durable: false, at: None }
     }
 }
 
@@ -59,6 +62,13 @@ pub struct Stack {
     server: Option<Child>,
     runner: Option<Child>,
     postgres: Option<OwnPostgres>,
+    relays: Option<Relays>,
+}
+
+/// The ways from pods to server and S3.
+pub struct Relays {
+    pub server: Relay,
+    pub s3: Relay,
 }
 
 impl Stack {
@@ -78,9 +88,16 @@ impl Stack {
         };
         std::fs::write(home.path().join("runner-token"), keys.runner_token.expose()).expect("the token can be written");
         let address = free_address();
+        let relays = match options.at {
+            Some(at) => Some(Relays {
+                server: Relay::start(at, address).await,
+                s3: Relay::start(at, s3.endpoint().trim_start_matches("http://").parse().expect("an address")).await,
+            }),
+            None => None,
+        };
         let superuser = database.url;
-        let mut stack =
-            Self { home, s3, keys, urls, superuser, address, options, server: None, runner: None, postgres };
+        let (server, runner) = (None, None);
+        let mut stack = Self { home, s3, keys, urls, superuser, address, options, server, runner, postgres, relays };
         restrict(&stack.home.path().join("runner-token"));
         stack.start_server().await;
         if stack.options.slots > 0 {
@@ -95,6 +112,11 @@ impl Stack {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The ways in from outside of this machine; they were asked for.
+    pub fn relays(&self) -> &Relays {
+        self.relays.as_ref().expect("`at` says where")
     }
 
     pub fn urls(&self) -> &RoleUrls {
@@ -134,13 +156,19 @@ impl Stack {
             .env("CKRV_LISTEN", self.address.to_string())
             .env("CKRV_DATABASE_URL", self.urls.app.expose())
             .env("CKRV_SYSTEM_DATABASE_URL", self.urls.system.expose())
-            .env("CKRV_S3_ENDPOINT", self.s3.endpoint())
+            .env("CKRV_S3_ENDPOINT", self.s3_endpoint())
             .env("CKRV_S3_ACCESS_KEY", self.s3.access_key())
             .env("CKRV_S3_SECRET_KEY", self.s3.secret_key().expose())
             .env("CKRV_SECRET_KEY", "07".repeat(32))
             .env("CKRV_ALLOW_LOCAL_REPOS", "true")
             .envs(self.options.server.iter().map(|(name, value)| (name, value)));
         self.server = Some(self.spawn(command, "server.log"));
+    }
+
+    /// As server, workers and users reach it: what is signed names one host.
+    fn s3_endpoint(&self) -> String {
+        let relay = self.relays.as_ref().map(|relays| format!("http://{}", relays.s3.address()));
+        relay.unwrap_or_else(|| self.s3.endpoint().to_owned())
     }
 
     /// Waits until the server is ready.

@@ -82,13 +82,9 @@ pub struct Config {
     #[arg(long, env = "CKRV_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
 
-    /// Name of the Lease by which one of several operators leads.
+    /// Name of the Lease, in the jobs' namespace, by which one of several operators leads.
     #[arg(long, env = "CKRV_LEASE", default_value = "ckrv-operator")]
     pub lease: String,
-
-    /// Namespace of the Lease; absent: the jobs' one.
-    #[arg(long, env = "CKRV_LEASE_NAMESPACE")]
-    pub lease_namespace: Option<String>,
 
     /// Name of this operator among its standbys, such as its pod's name; absent: a random one.
     #[arg(long, env = "CKRV_IDENTITY")]
@@ -110,7 +106,7 @@ pub struct PodConfig {
     #[arg(long = "shim-images", env = "CKRV_SHIM_IMAGES", value_delimiter = ',')]
     pub shim_images: Vec<String>,
 
-    /// The pods' service account. It needs no rights, and its token is not mounted.
+    /// The pods' service account. It needs no rights, and its token is not mounted. What the operator makes goes with it.
     #[arg(long, env = "CKRV_JOB_SERVICE_ACCOUNT", default_value = "default")]
     pub service_account: String,
 
@@ -174,12 +170,6 @@ pub struct Graces {
     /// A pod that no node has room for.
     #[arg(long, env = "CKRV_UNSCHEDULABLE_GRACE", default_value_t = 600)]
     pub unschedulable_grace: u64,
-}
-
-impl Config {
-    pub fn lease_namespace(&self) -> &str {
-        self.lease_namespace.as_deref().unwrap_or(&self.namespace)
-    }
 }
 
 impl PodConfig {

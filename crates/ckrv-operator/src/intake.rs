@@ -176,6 +176,7 @@ async fn create(assignment: &Assignment, context: &Context) -> Option<String> {
             name: Some(name.clone()),
             labels: Some([(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned())].into()),
             annotations: Some([(names::ATTEMPT.to_owned(), attempt.number.to_string())].into()),
+            owner_references: Some(vec![context.owner.clone()]),
             ..ObjectMeta::default()
         },
         spec: AgentJobSpec {

@@ -63,8 +63,8 @@ pub fn name(class: &str) -> String {
     format!("ckrv-class-{class}")
 }
 
-/// The policy of a class. `owner`: its JobClass, with which it goes.
-pub fn of_class(class: &str, cidrs: &[String], config: &NetworkConfig, owner: Option<OwnerReference>) -> NetworkPolicy {
+/// The policy of a class. `owner`: with which it goes.
+pub fn of_class(class: &str, cidrs: &[String], config: &NetworkConfig, owner: &OwnerReference) -> NetworkPolicy {
     let selected = BTreeMap::from([
         (names::NAME.to_owned(), names::JOB_APP.to_owned()),
         (names::CLASS.to_owned(), class.to_owned()),
@@ -76,7 +76,7 @@ pub fn of_class(class: &str, cidrs: &[String], config: &NetworkConfig, owner: Op
         metadata: ObjectMeta {
             name: Some(name(class)),
             labels: Some([(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned())].into()),
-            owner_references: owner.map(|owner| vec![owner]),
+            owner_references: Some(vec![owner.clone()]),
             ..ObjectMeta::default()
         },
         spec: Some(NetworkPolicySpec {
@@ -167,6 +167,16 @@ mod tests {
         }
     }
 
+    fn owner() -> OwnerReference {
+        OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "ServiceAccount".to_owned(),
+            name: "ckrv-job".to_owned(),
+            uid: "6c0d9a4e-6f0e-4a53-8a2c-1e5d6a0b7c3d".to_owned(),
+            ..OwnerReference::default()
+        }
+    }
+
     #[test]
     fn a_peer_is_a_range_or_pods_with_a_port() {
         for text in ["10.0.0.1/32:443", "2001:db8::/32:443", "ns/app=x:1", "kube-system/k8s-app=kube-dns:53"] {
@@ -184,7 +194,7 @@ mod tests {
             "gpu",
             &["203.0.113.0/24".to_owned(), "0.0.0.0/0".to_owned()],
             &config(),
-            None
+            &owner()
         ));
     }
 

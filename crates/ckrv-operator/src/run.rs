@@ -11,11 +11,11 @@ use ckrv_client::runner::RunnerClient;
 use ckrv_client::runner::driver::Driver;
 use ckrv_client::{ClientConfig, ClientError, ConfigError};
 use ckrv_types::Secret;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,7 +79,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let client = Client::try_default().await.map_err(RunError::Cluster)?;
     let metrics = Arc::new(Metrics::new());
     let identity = config.identity.clone().unwrap_or_else(|| format!("ckrv-operator-{:016x}", rand::random::<u64>()));
-    let mut candidate = Candidate::new(client.clone(), config.lease_namespace(), &config.lease, identity.clone());
+    let mut candidate = Candidate::new(client.clone(), &config.namespace, &config.lease, identity.clone());
     let leading = async {
         tracing::info!(identity, "stands by");
         candidate.elected(|is_connected| metrics.connected(is_connected)).await;
@@ -135,7 +135,8 @@ impl Leader {
         let (triggers, looks) = Triggers::new(&self.config.namespace);
         let watches = TaskTracker::new();
         let stores = Stores::follow(&self.client, &self.config.namespace, &triggers, &watches);
-        self.write_passwd().await?;
+        let owner = self.service_account().await?;
+        self.write_passwd(&owner).await?;
         let instance = self.cluster_id().await?;
         tokio::time::timeout(FILL_LIMIT, stores.filled()).await.map_err(|_| RunError::Slow)??;
         let desired = Desired::new(triggers.clone());
@@ -146,6 +147,7 @@ impl Leader {
         let context = Arc::new(Context::new(
             self.client.clone(),
             Arc::clone(&self.config),
+            owner,
             stores,
             desired,
             reports,
@@ -187,11 +189,20 @@ impl Leader {
         Ok(found.uid().unwrap_or_default())
     }
 
-    async fn write_passwd(&self) -> Result<(), RunError> {
+    /// The jobs' service account as the owner of what is made here: with it, and so with the release that it belongs to, all of
+    /// that goes. (Not the Lease: admins delete one to have another leader.)
+    async fn service_account(&self) -> Result<OwnerReference, RunError> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.config.namespace);
+        let found = accounts.get(&self.config.pod.service_account).await;
+        Ok(found.map_err(api("read the jobs' service account"))?.owner_ref(&()).unwrap_or_default())
+    }
+
+    async fn write_passwd(&self, owner: &OwnerReference) -> Result<(), RunError> {
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(pod::PASSWD_CONFIG_MAP.to_owned()),
                 labels: Some([(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned())].into()),
+                owner_references: Some(vec![owner.clone()]),
                 ..ObjectMeta::default()
             },
             data: Some([("passwd".to_owned(), pod::passwd())].into()),

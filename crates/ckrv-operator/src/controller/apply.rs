@@ -2,7 +2,7 @@
 //! mean, and what exists already is as good as made.
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ckrv_types::AttemptId;
 use k8s_openapi::ByteString;
@@ -159,21 +159,24 @@ fn pod_trouble(error: &kube::Error) -> Option<Trouble> {
     }
 }
 
-/// Before the first pod of a class, and after each change of it.
+/// A policy that somebody else has changed or deleted stands again before the first pod after this.
+const APPLY_AGAIN: Duration = Duration::from_mins(1);
+
+/// Before the first pod of a class, after each change of it, and again now and then.
 async fn ensure_policy(view: &View, context: &Context) -> Applied {
     let class = &view.class;
     let known = context.policies.lock().unwrap_or_else(PoisonError::into_inner).get(&class.name).cloned();
-    if known.as_ref() == Some(&class.version) {
+    if known.is_some_and(|(version, at)| version == class.version && at.elapsed() < APPLY_AGAIN) {
         return Ok(());
     }
     let cidrs = class.spec.as_ref().map(|spec| spec.egress_cidrs.as_slice()).unwrap_or_default();
-    let policy = policy::of_class(&class.name, cidrs, &context.config.network, class.owner.clone());
+    let policy = policy::of_class(&class.name, cidrs, &context.config.network, &context.owner);
     let policies: Api<NetworkPolicy> = Api::namespaced(context.client.clone(), &context.config.namespace);
     context.metrics.wrote("networkpolicy", "apply");
     let applied = policies.patch(&policy::name(&class.name), &apply_params(), &Patch::Apply(&policy)).await;
     applied.map_err(failed("apply the class's network policy"))?;
     let mut policies = context.policies.lock().unwrap_or_else(PoisonError::into_inner);
-    policies.insert(class.name.clone(), class.version.clone());
+    policies.insert(class.name.clone(), (class.version.clone(), Instant::now()));
     Ok(())
 }
 

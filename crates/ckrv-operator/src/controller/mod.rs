@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ckrv_client::Backoff;
 use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::controller::{Action, Config as Concurrency, Error as ControllerError, applier};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
@@ -38,6 +39,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Context {
     pub client: Client,
     pub config: Arc<Config>,
+    /// Of what stands for no longer than the installation.
+    pub owner: OwnerReference,
     pub stores: Stores,
     pub desired: Desired,
     pub reports: Reports,
@@ -45,8 +48,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Objects that this operator has deleted itself, by UID: their disappearance is nobody's wish to cancel.
     pub removed: Mutex<HashSet<String>>,
-    /// Classes whose NetworkPolicy stands as it should, by the class's version.
-    pub policies: Mutex<HashMap<String, Option<String>>>,
+    /// Classes whose NetworkPolicy was applied: for which version of the class, and when.
+    pub policies: Mutex<HashMap<String, (Option<String>, Instant)>>,
     failing: Mutex<HashMap<String, Backoff>>,
 }
 
@@ -54,6 +57,7 @@ impl Context {
     pub fn new(
         client: Client,
         config: Arc<Config>,
+        owner: OwnerReference,
         stores: Stores,
         desired: Desired,
         reports: Reports,
@@ -61,7 +65,7 @@ impl Context {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (removed, policies, failing) = Default::default();
-        Self { client, config, stores, desired, reports, recorder, metrics, removed, policies, failing }
+        Self { client, config, owner, stores, desired, reports, recorder, metrics, removed, policies, failing }
     }
 }
 

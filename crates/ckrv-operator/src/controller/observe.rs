@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ckrv_types::AttemptId;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 
 use super::Context;
 use super::plan::{Class, View};
@@ -40,13 +40,13 @@ fn class(job: &AgentJob, context: &Context) -> Class {
     match context.stores.classes.get(&ObjectRef::new(&name)) {
         Some(class) => {
             let version = class.resource_version();
-            Class { name, version, owner: class.owner_ref(&()), spec: Some(class.spec.clone()) }
+            Class { name, version, spec: Some(class.spec.clone()) }
         }
         // The operator's own defaults, until an admin says more.
         None if name == context.config.default_class => {
-            Class { name, version: None, owner: None, spec: Some(JobClassSpec::default()) }
+            Class { name, version: None, spec: Some(JobClassSpec::default()) }
         }
-        None => Class { name, version: None, owner: None, spec: None },
+        None => Class { name, version: None, spec: None },
     }
 }
 

@@ -13,7 +13,6 @@ use std::time::Duration;
 use ckrv_types::runner::{Observation, Phase};
 use ckrv_types::{AttemptId, Cause};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
 pub use self::judged::refused;
@@ -47,7 +46,6 @@ pub struct Class {
     pub name: String,
     /// Resource version of the JobClass; none: the operator's defaults.
     pub version: Option<String>,
-    pub owner: Option<OwnerReference>,
     /// None: there is no such class.
     pub spec: Option<JobClassSpec>,
 }

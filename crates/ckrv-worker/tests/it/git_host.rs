@@ -1,4 +1,4 @@
-//! A git host with a password: real `git http-backend` behind a small CGI bridge (RFC 3875). The tests of the whole path
+//! A git host, with a password or open to all: real `git http-backend` behind a small CGI bridge (RFC 3875). The tests of the whole path
 //! use it, too.
 
 use std::path::{Path, PathBuf};
@@ -25,17 +25,18 @@ pub struct GitHost {
 
 struct Host {
     folder: PathBuf,
-    /// The `Authorization` that opens the door.
-    login: String,
+    /// The `Authorization` that opens the door; none: it stands open.
+    login: Option<String>,
     logins: Arc<AtomicUsize>,
 }
 
 impl GitHost {
-    /// Serves the repositories in `folder` to those who show `login`, the Base64 of `user:password`; `/moved/…` redirects to
-    /// them.
+    /// Serves the repositories in `folder` to those who show `login`, the Base64 of `user:password`, or to all
+    /// if that is empty; `/moved/…` redirects to them.
     pub async fn start(folder: &Path, login: &str) -> Self {
         let logins = Arc::new(AtomicUsize::new(0));
-        let host = Host { folder: folder.to_owned(), login: format!("Basic {login}"), logins: Arc::clone(&logins) };
+        let login = (!login.is_empty()).then(|| format!("Basic {login}"));
+        let host = Host { folder: folder.to_owned(), login, logins: Arc::clone(&logins) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let router = Router::new().fallback(answer).with_state(Arc::new(host));
@@ -69,7 +70,7 @@ async fn answer(State(host): State<Arc<Host>>, request: Request) -> Response<Bod
         let answer = answer.status(StatusCode::MOVED_PERMANENTLY).header("location", format!("{there}?{query}"));
         return answer.body(Body::empty()).expect("an answer");
     }
-    if login != Some(&host.login) {
+    if host.login.is_some() && login != host.login.as_deref() {
         let answer = answer.status(StatusCode::UNAUTHORIZED).header("www-authenticate", "Basic realm=\"git\"");
         return answer.body(Body::empty()).expect("an answer");
     }

@@ -62,7 +62,7 @@ fn view() -> View {
         wanted: Answer::Wanted(wanted(1, false)),
         pod: None,
         earlier_pods: Vec::new(),
-        class: Class { name: "default".to_owned(), version: None, owner: None, spec: Some(JobClassSpec::default()) },
+        class: Class { name: "default".to_owned(), version: None, spec: Some(JobClassSpec::default()) },
         graces: Graces { image_grace: 60, quota_grace: 60, unschedulable_grace: 600 },
         now: now(),
     }
