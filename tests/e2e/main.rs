@@ -7,7 +7,9 @@ mod cluster;
 mod definitions;
 #[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]
 mod git_host;
+mod inside;
 mod installed;
 mod leading;
+mod many;
 mod pods;
 mod release;

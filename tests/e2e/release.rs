@@ -1,10 +1,10 @@
 //! The chart, installed by `helm` as an admin does, with an operator for a control plane outside of the cluster.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::Output;
 
+use ckrv_tests::cli::Said;
 use ckrv_tests::relay::Relay;
-use ckrv_tests::repo::Repo;
+use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::{Options, Stack};
 use ckrv_tests::wait::wait_for;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -18,7 +18,7 @@ use crate::cluster::{Jobs, SOON, cluster};
 use crate::git_host::GitHost;
 
 /// Where images are, and under which tag: as `scripts/images` names them, or as they were pushed to a registry of yours.
-fn images() -> Value {
+pub fn images() -> Value {
     let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     json!({ "registry": setting("CKRV_E2E_REGISTRY", "localhost"), "tag": setting("CKRV_E2E_TAG", "dev") })
 }
@@ -56,6 +56,16 @@ impl Hosted {
 
     pub fn url(&self) -> String {
         format!("http://{}/.git", self.relay.address())
+    }
+
+    /// A script that goes on until [`Self::let_go`].
+    pub fn until_let_go(&self) -> String {
+        format!("echo waiting; until git ls-remote --exit-code {} refs/heads/go; do sleep 0.2; done", self.url())
+    }
+
+    /// Lets every script of [`Self::until_let_go`] end.
+    pub fn let_go(&self) {
+        git(self.repo.path(), &["branch", "go"]);
     }
 }
 
@@ -135,7 +145,8 @@ impl Release {
     }
 
     async fn ran(&self, arguments: &[&str]) {
-        let output = self.program("helm", arguments).await;
+        let own = [&["--namespace", &self.jobs.namespace], arguments].concat();
+        let output = Command::new("helm").args(own).output().await.expect("helm is in PATH");
         assert!(
             output.status.success(),
             "helm {arguments:?}\n{}{}\n{}",
@@ -145,16 +156,8 @@ impl Release {
         );
     }
 
-    /// A program of the cluster's admins, in this release's namespace.
-    async fn program(&self, name: &str, arguments: &[&str]) -> Output {
-        let own = [&["--namespace", &self.jobs.namespace], arguments].concat();
-        Command::new(name).args(own).output().await.unwrap_or_else(|error| panic!("{name}: {error}: is it in PATH?"))
-    }
-
-    /// What `kubectl` prints.
-    pub async fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = self.program("kubectl", arguments).await;
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    pub async fn kubectl(&self, arguments: &[&str]) -> Said {
+        kubectl(&self.jobs.namespace, arguments).await
     }
 
     /// For a test that fails: what is there, and what the operator says.
@@ -179,7 +182,7 @@ impl Release {
     }
 
     /// Runs a shell script as a job to its end, as a developer does; what the CLI said, with the code 0.
-    pub async fn runs(&self, options: &[&str], script: &str) -> ckrv_tests::cli::Said {
+    pub async fn runs(&self, options: &[&str], script: &str) -> Said {
         self.stack.wait(&self.repo.url(), options, script).await
     }
 
@@ -208,6 +211,13 @@ impl Release {
         let pods = self.jobs.pods().list(&params).await.expect("pods can be listed");
         pods.items.iter().map(ResourceExt::name_any).collect()
     }
+}
+
+/// What `kubectl` says in a namespace.
+pub async fn kubectl(namespace: &str, arguments: &[&str]) -> Said {
+    let own = [&["--namespace", namespace], arguments].concat();
+    let output = Command::new("kubectl").args(&own).output().await.expect("kubectl is in PATH");
+    Said::by("kubectl", &own, output)
 }
 
 /// Lays one tree of values over another.

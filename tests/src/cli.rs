@@ -20,8 +20,13 @@ pub struct Said {
 #[expect(clippy::return_self_not_must_use, reason = "these are assertions, often the last word about a command")]
 impl Said {
     pub fn new(arguments: &[&str], output: Output) -> Self {
+        Self::by("ckrv", arguments, output)
+    }
+
+    /// The same of another program.
+    pub fn by(program: &str, arguments: &[&str], output: Output) -> Self {
         Self {
-            command: arguments.join(" ").chars().take(500).collect(),
+            command: format!("{program} {}", arguments.join(" ")).chars().take(500).collect(),
             code: output.status.code(),
             out: String::from_utf8(output.stdout).expect("the CLI prints UTF-8"),
             err: String::from_utf8(output.stderr).expect("the CLI prints UTF-8"),
@@ -71,7 +76,7 @@ impl std::fmt::Display for Said {
         let Self { command, code, out, err } = self;
         // The end of a long log says most.
         let tail = |text: &str| text.chars().skip(text.chars().count().saturating_sub(20_000)).collect::<String>();
-        write!(f, "ckrv {command}\nexit code {code:?}\n--- stdout\n{}\n--- stderr\n{}", tail(out), tail(err))
+        write!(f, "{command}\nexit code {code:?}\n--- stdout\n{}\n--- stderr\n{}", tail(out), tail(err))
     }
 }
 

@@ -30,8 +30,9 @@ pub enum UploadError {
     Read(#[source] io::Error),
     #[error("the object store was not reached")]
     Unreachable(#[source] reqwest::Error),
-    #[error("the object store answered {0}")]
-    Refused(StatusCode),
+    /// With the store's own word for why (Amazon S3 API Reference, "Error responses"), such as `SignatureDoesNotMatch`.
+    #[error("the object store answered {status} ({code})")]
+    Refused { status: StatusCode, code: String },
     #[error("the time for storing results was over")]
     TooLate,
 }
@@ -42,7 +43,9 @@ impl UploadError {
         match self {
             Self::NoPlace(error) => !error.is_final(),
             Self::Unreachable(_) => true,
-            Self::Refused(status) => status.is_server_error() || matches!(status.as_u16(), 403 | 404 | 408 | 409 | 429),
+            Self::Refused { status, .. } => {
+                status.is_server_error() || matches!(status.as_u16(), 403 | 404 | 408 | 409 | 429)
+            }
             Self::Read(_) | Self::TooLate => false,
         }
     }
@@ -115,5 +118,19 @@ async fn put(http: &reqwest::Client, place: &Upload, size: u64, file: File) -> R
     }
     let request = request.body(Body::wrap_stream(ReaderStream::with_capacity(file, CHUNK)));
     let response = request.send().await.map_err(|error| UploadError::Unreachable(error.without_url()))?;
-    if response.status().is_success() { Ok(()) } else { Err(UploadError::Refused(response.status())) }
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let code = error_code(response).await.unwrap_or_else(|| "without a reason".to_owned());
+    Err(UploadError::Refused { status, code })
+}
+
+/// The code in the XML of an S3 error, if there is one in the first chunk.
+async fn error_code(mut response: reqwest::Response) -> Option<String> {
+    let body = response.chunk().await.ok()??;
+    let text = String::from_utf8_lossy(&body);
+    let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+    let is_name = !code.is_empty() && code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric());
+    is_name.then(|| code.to_owned())
 }

@@ -95,6 +95,23 @@ impl EmbeddedS3 {
         files::create_folder(&self.objects.join(name))
     }
 
+    /// Keys of all objects in a bucket, in no order. s3s-fs keeps what it knows of them in hidden files beside them.
+    pub fn object_keys(&self, bucket: &str) -> std::io::Result<Vec<String>> {
+        let bucket = self.objects.join(bucket);
+        let (mut folders, mut keys) = (vec![bucket.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+                    keys.extend(path.strip_prefix(&bucket).ok().and_then(Path::to_str).map(str::to_owned));
+                }
+            }
+        }
+        Ok(keys)
+    }
+
     /// From now on every request is answered 503 `SlowDown` (`true`), or served again: for tests of faults.
     pub fn set_refusing(&self, refusing: bool) {
         self.refusing.store(refusing, Ordering::SeqCst);
