@@ -185,7 +185,7 @@ impl Inside {
         let at = own_address().await;
         let class = self.jobs.namespace.clone();
         let little = json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "512Mi" } });
-        let spec = json!({ "egressCidrs": [format!("{at}/32")], "resources": little, "orchestratorResources": little });
+        let spec = json!({ "egressCIDRs": [format!("{at}/32")], "resources": little, "orchestratorResources": little });
         json!({
             "images": images,
             "server": {

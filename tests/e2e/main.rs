@@ -3,6 +3,7 @@
 //! definitions is left behind.
 
 mod causes;
+mod chart;
 mod cluster;
 mod definitions;
 #[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]

@@ -110,7 +110,7 @@ impl Release {
         // Small, so that many fit on a small node.
         let little = json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "512Mi" } });
         let mut spec =
-            json!({ "egressCidrs": [format!("{at}/32")], "resources": little, "orchestratorResources": little });
+            json!({ "egressCIDRs": [format!("{at}/32")], "resources": little, "orchestratorResources": little });
         merge(&mut spec, class.clone());
         json!({
             "images": images(),

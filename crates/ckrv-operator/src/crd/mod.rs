@@ -40,6 +40,20 @@ mod tests {
         }
     }
 
+    /// Helm does not say what the API server drops.
+    #[test]
+    fn the_charts_values_know_every_field_of_a_class_and_no_other() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/ckrv/values.schema.json");
+        let values: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let class = &values["properties"]["classes"]["additionalProperties"]["propertyNames"]["enum"];
+        let known: Vec<&str> = class.as_array().unwrap().iter().filter_map(serde_json::Value::as_str).collect();
+        let schema = serde_json::to_value(&JobClass::crd().spec.versions[0].schema).unwrap();
+        let fields = schema["openAPIV3Schema"]["properties"]["spec"]["properties"].as_object().unwrap();
+        let mut fields: Vec<&str> = fields.keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(known, fields);
+    }
+
     #[test]
     fn every_field_has_a_description_for_kubectl_explain() {
         for (name, definition) in all() {
