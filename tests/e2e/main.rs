@@ -14,3 +14,4 @@ mod leading;
 mod many;
 mod pods;
 mod release;
+mod secrets;

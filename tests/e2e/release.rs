@@ -7,9 +7,7 @@ use ckrv_tests::relay::Relay;
 use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::{Options, Stack};
 use ckrv_tests::wait::wait_for;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -140,10 +138,6 @@ impl Release {
         self.ran(&[verb, "ckrv", chart, "--values", &values, "--wait", "--timeout", "2m"]).await;
     }
 
-    pub async fn uninstall(&self) {
-        self.ran(&["uninstall", "ckrv", "--wait", "--timeout", "2m"]).await;
-    }
-
     async fn ran(&self, arguments: &[&str]) {
         let own = [&["--namespace", &self.jobs.namespace], arguments].concat();
         let output = Command::new("helm").args(own).output().await.expect("helm is in PATH");
@@ -175,12 +169,6 @@ impl Release {
         api.create(&PostParams::default(), &secret).await.expect("the cluster takes the secret");
     }
 
-    /// Pods of the operator.
-    pub async fn operators(&self) -> Vec<Pod> {
-        let params = ListParams::default().labels("app.kubernetes.io/name=ckrv-operator");
-        self.jobs.pods().list(&params).await.expect("pods can be listed").items
-    }
-
     /// Runs a shell script as a job to its end, as a developer does; what the CLI said, with the code 0.
     pub async fn runs(&self, options: &[&str], script: &str) -> Said {
         self.stack.wait(&self.repo.url(), options, script).await
@@ -198,18 +186,6 @@ impl Release {
             (left == 0).then_some(())
         })
         .await;
-    }
-
-    /// The operator's deployment.
-    pub fn deployments(&self) -> Api<Deployment> {
-        Api::namespaced(self.jobs.client.clone(), &self.jobs.namespace)
-    }
-
-    /// Names of the jobs' pods.
-    pub async fn job_pods(&self) -> Vec<String> {
-        let params = ListParams::default().labels("app.kubernetes.io/managed-by=ckrv-operator");
-        let pods = self.jobs.pods().list(&params).await.expect("pods can be listed");
-        pods.items.iter().map(ResourceExt::name_any).collect()
     }
 }
 

@@ -61,6 +61,10 @@ impl SshHost {
         format!("ssh://{}@{}{}", self.user, self.address, repo.path().display())
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The private key that is let in.
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("user")

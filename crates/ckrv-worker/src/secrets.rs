@@ -1,6 +1,7 @@
 //! The runner's named secrets: git credentials and model keys, each bound to where it may be sent.
 //!
-//! They lie in files that nobody but their owner can read, so that the control plane holds none:
+//! They lie in files that nobody but their owner can read, so that the control plane holds none. Files that they name are
+//! looked for beside them, unless their paths are absolute:
 //! ```yaml
 //! forge:
 //!   git: {host: git.example.com, username: bot, token: …}
@@ -80,6 +81,15 @@ struct GitEntry {
     known_hosts_file: Option<PathBuf>,
 }
 
+impl GitEntry {
+    /// With the paths of its files as seen from anywhere. `list`: the file that the entry stands in.
+    fn beside(self, list: &Path) -> Self {
+        let folder = list.parent().unwrap_or(list);
+        let seen = |file: Option<PathBuf>| file.map(|file| folder.join(file));
+        Self { ssh_key_file: seen(self.ssh_key_file), known_hosts_file: seen(self.known_hosts_file), ..self }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ModelEntry {
@@ -109,7 +119,7 @@ impl Secrets {
                     return Err(refused("is there twice"));
                 }
                 match entry {
-                    Entry::Git(entry) => secrets.add_git(&name, entry, readers, refused)?,
+                    Entry::Git(entry) => secrets.add_git(&name, entry.beside(path), readers, refused)?,
                     Entry::Model(ModelEntry { provider, base_url, key }) => {
                         secrets.models.push(ModelKey { name: name.clone(), provider, base_url, key });
                     }

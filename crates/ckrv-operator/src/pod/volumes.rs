@@ -1,7 +1,7 @@
 //! Where the containers of a pod find what: one table of volumes, and which container sees which.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -41,7 +41,7 @@ pub fn all(of: &Blueprint) -> Vec<Volume> {
         empty("work", work, None),
         empty("socket", &Quantity(SOCKET_SIZE.to_owned()), Some("Memory")),
         empty("private", &config.private_volume_size, None),
-        secret("token", &of.attempt.to_string(), TOKEN_KEY, false),
+        secret("token", &of.attempt.to_string(), false),
         Volume {
             config_map: Some(ConfigMapVolumeSource { name: PASSWD_CONFIG_MAP.to_owned(), ..Default::default() }),
             ..volume("passwd")
@@ -51,9 +51,7 @@ pub fn all(of: &Blueprint) -> Vec<Volume> {
         volumes.extend([empty(&format!("{owner}-tmp"), scratch, None), empty(&format!("{owner}-home"), scratch, None)]);
     }
     // One that is missing does not hold the pod up: the worker says which secret it lacks, if it needs one of it.
-    volumes.extend(
-        of.class.secrets.iter().enumerate().map(|(at, name)| secret(&secret_volume(at), name, SECRETS_KEY, true)),
-    );
+    volumes.extend(of.class.secrets.iter().enumerate().map(|(at, name)| secret(&secret_volume(at), name, true)));
     if !of.carries_shim() {
         volumes.push(empty("bin", &Quantity(BIN_SIZE.to_owned()), None));
     }
@@ -140,11 +138,11 @@ fn empty(name: &str, size: &Quantity, medium: Option<&str>) -> Volume {
     Volume { empty_dir: Some(source), ..volume(name) }
 }
 
-fn secret(name: &str, secret: &str, key: &str, is_optional: bool) -> Volume {
-    let item = KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: Some(SECRET_MODE) };
+/// All keys of a Secret as files: a list of secrets may name others, such as a deploy key.
+fn secret(name: &str, secret: &str, is_optional: bool) -> Volume {
     let source = SecretVolumeSource {
         secret_name: Some(secret.to_owned()),
-        items: Some(vec![item]),
+        items: None,
         default_mode: Some(SECRET_MODE),
         optional: is_optional.then_some(true),
     };
