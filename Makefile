@@ -13,7 +13,7 @@ demo: ## run a real job from submit to pulled branch; REPO=… BRANCH=… take a
 test: ## every test: unit, integration, end to end, faults
 	scripts/test
 
-e2e: ## the tests on a real cluster, the one that KUBECONFIG names
+e2e: ## the tests on a real cluster: one of their own, or that of KUBECONFIG
 	scripts/e2e
 
 check: ## formatting, lints, docs, dependency rules, contracts
