@@ -13,4 +13,5 @@ mod installed;
 mod leading;
 mod many;
 mod pods;
+mod probe;
 mod release;

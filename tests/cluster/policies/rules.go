@@ -77,7 +77,8 @@ func hook(text *strings.Builder, name string, lines []string) {
 		name, name, strings.Join(lines, "\n    "))
 }
 
-// allowed gives the pods that any policy selects in this direction, and what policies let through.
+// allowed gives the pods that any policy selects in this direction, and what policies let through: with `return`, since
+// what a pod may send, the other may still not take.
 func (v *view) allowed(way direction) (isolated, lines []string) {
 	for _, policy := range v.policies {
 		if !slices.Contains(policy.Spec.PolicyTypes, way.kind) {
@@ -90,7 +91,7 @@ func (v *view) allowed(way direction) (isolated, lines []string) {
 		isolated = append(isolated, addresses(near)...)
 		for _, rule := range rules(policy, way) {
 			for _, line := range v.lines(policy.Namespace, way, near, rule) {
-				lines = append(lines, fmt.Sprintf("%s accept comment %q", line, title(policy)))
+				lines = append(lines, fmt.Sprintf("%s return comment %q", line, title(policy)))
 			}
 		}
 	}
