@@ -172,13 +172,13 @@ func (v *view) atPort(way direction, near []pod, far end, port networking.Networ
 		if way == outward {
 			targets = far.pods
 		}
-		for _, number := range slices.Sorted(maps.Keys(byNumber(targets, name, protocol))) {
-			of := byNumber(targets, name, protocol)[number]
+		numbers := byNumber(targets, name, protocol)
+		for _, number := range slices.Sorted(maps.Keys(numbers)) {
 			at := fmt.Sprintf("%s dport %d", word, number)
 			if way == outward {
-				all = append(all, join(match(way.near, near), match(way.far, of), at))
+				all = append(all, join(match(way.near, near), match(way.far, numbers[number]), at))
 			} else {
-				all = append(all, join(match(way.near, of), far.text, at))
+				all = append(all, join(match(way.near, numbers[number]), far.text, at))
 			}
 		}
 		return all

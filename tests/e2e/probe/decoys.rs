@@ -28,8 +28,8 @@ pub struct Decoys {
     doors: Vec<Door>,
     /// Why some are not there.
     pub missing: Vec<String>,
-    _relays: Vec<Relay>,
-    _addresses: Vec<OwnAddress>,
+    relays: Vec<Relay>,
+    own_addresses: Vec<OwnAddress>,
 }
 
 impl Decoys {
@@ -42,13 +42,13 @@ impl Decoys {
             ("api-server-itself", endpoint(client).await),
         ];
         doors.extend(pod_and_service(&elsewhere, node).await);
-        let mut decoys = Self { elsewhere, doors, missing: Vec::new(), _relays: Vec::new(), _addresses: Vec::new() };
+        let mut decoys = Self { elsewhere, doors, missing: Vec::new(), relays: Vec::new(), own_addresses: Vec::new() };
         decoys.relay("a-port-of-the-tests", own_address().await, decoys.doors[1].1).await;
         for (name, address) in [("metadata", METADATA), ("outside", OUTSIDE)] {
             match OwnAddress::take(address, node) {
                 Ok(own) => {
                     decoys.relay(name, address.into(), decoys.doors[1].1).await;
-                    decoys._addresses.push(own);
+                    decoys.own_addresses.push(own);
                 }
                 Err(reason) => decoys.missing.push(format!("{name}: {reason}")),
             }
@@ -60,7 +60,7 @@ impl Decoys {
     async fn relay(&mut self, name: &'static str, at: IpAddr, to: SocketAddr) {
         let relay = Relay::start(at, to).await;
         self.doors.push((name, relay.address()));
-        self._relays.push(relay);
+        self.relays.push(relay);
     }
 
     /// The database of a release, as if pods were in its network.
@@ -98,7 +98,8 @@ impl Decoys {
 
     /// Runs a script in the pod elsewhere.
     pub async fn in_pod(&self, release: &Release, script: &str) -> String {
-        release.kubectl(&["--namespace", &self.elsewhere.namespace, "exec", "decoy", "--", "bash", "-c", script]).await
+        let exec = ["--namespace", &self.elsewhere.namespace, "exec", "decoy", "--", "bash", "-c", script];
+        release.kubectl(&exec).await.exits(0).out
     }
 }
 
@@ -120,9 +121,15 @@ impl OwnAddress {
 impl Drop for OwnAddress {
     fn drop(&mut self) {
         if let Err(error) = ip("del", self.0) {
-            eprintln!("{error}");
+            tell(&error);
         }
     }
+}
+
+/// For whoever reads the test's output.
+#[expect(clippy::print_stderr, reason = "a test has no other way to say what it left out")]
+pub fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 fn ip(verb: &str, address: Ipv4Addr) -> Result<(), String> {

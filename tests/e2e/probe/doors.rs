@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::json;
 
-use super::decoys::Decoys;
+use super::decoys::{Decoys, tell};
 use crate::cluster::{SOON, cluster};
 use crate::release::{Release, Wanted};
 
@@ -36,7 +36,7 @@ async fn a_jobs_pod_reaches_the_server_the_store_and_names_and_nothing_else() {
     decoys.database(&release).await;
     decoys.operator(&release).await;
     for reason in &decoys.missing {
-        eprintln!("not looked at: {reason}");
+        tell(&format!("not looked at: {reason}"));
     }
 
     let open = Open::all(&release).await;
@@ -75,7 +75,7 @@ async fn look(release: &Release, decoys: &Decoys, options: &[&str]) -> Seen {
     let ip = wait_for("the job's pod has an address", SOON, async || pods.get(&name).await.ok()?.status?.pod_ip).await;
     let knock = format!("timeout 4 bash -c ': 3<>/dev/tcp/{ip}/8000' 2>/dev/null && echo open || echo shut");
     let visited = decoys.in_pod(release, &knock).await;
-    release.kubectl(&["exec", &name, "--container", "agent", "--", "touch", "/tmp/visited"]).await;
+    release.kubectl(&["exec", &name, "--container", "agent", "--", "touch", "/tmp/visited"]).await.exits(0);
     let ended = release.stack.ended(job).await;
     let log = release.stack.logs(job).await;
     assert_eq!(ended.cause, None, "{log}");

@@ -104,17 +104,18 @@ struct Shown {
 
 impl Shown {
     async fn of(release: &Release, job: JobId) -> Self {
-        let kinds = release.kubectl(&["api-resources", "--namespaced", "--verbs=list", "--output=name"]).await;
+        let kubectl = async |arguments: &[&str]| release.kubectl(arguments).await.exits(0).out;
+        let kinds = kubectl(&["api-resources", "--namespaced", "--verbs=list", "--output=name"]).await;
         // Measurements of pods are listed nowhere in a cluster without their server.
         let kinds: Vec<_> = kinds.lines().filter(|kind| *kind != "secrets" && !kind.contains("metrics")).collect();
-        let objects = release.kubectl(&["get", &kinds.join(","), "--output=yaml"]).await;
+        let objects = kubectl(&["get", &kinds.join(","), "--output=yaml"]).await;
         let pod = format!("{job}-1");
-        let secret = release.kubectl(&["get", "secret", &pod, "--output=jsonpath={.data.bootstrap-token}"]).await;
+        let secret = kubectl(&["get", "secret", &pod, "--output=jsonpath={.data.bootstrap-token}"]).await;
         let token = String::from_utf8(BASE64_STANDARD.decode(secret).expect("Base64")).expect("text");
         assert!(is_secret(&token), "the attempt's secret holds no token");
         assert!(objects.contains(&pod) && objects.contains("kind: AgentJob"), "{objects}");
-        let logs = release.kubectl(&["logs", &pod, "--all-containers"]).await;
-        let operator = release.kubectl(&["logs", "deployment/ckrv-operator"]).await;
+        let logs = kubectl(&["logs", &pod, "--all-containers"]).await;
+        let operator = kubectl(&["logs", "deployment/ckrv-operator"]).await;
         assert!(!logs.is_empty() && !operator.is_empty(), "there are no logs: {logs}{operator}");
         Self { objects, logs: logs + &operator }
     }
