@@ -13,5 +13,6 @@ mod installed;
 mod leading;
 mod many;
 mod pods;
+mod probe;
 mod release;
 mod secrets;

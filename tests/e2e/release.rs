@@ -82,6 +82,8 @@ pub struct Wanted {
     /// The default class's specification, over the usual one.
     pub class: Value,
     pub stack: Options,
+    /// Further addresses that jobs may connect to, whatever their class.
+    pub reachable: Vec<SocketAddr>,
 }
 
 impl Release {
@@ -96,15 +98,17 @@ impl Release {
         let stack = Stack::with(Options { slots: 0, at: Some(at), ..wanted.stack }).await;
         let release = Self { stack, jobs, repo: Hosted::new("").await };
         release.secret("ckrv-runner", &[("token", release.stack.keys.runner_token.expose())]).await;
-        let mut values = release.values(at, &wanted.class);
+        let mut values = release.values(at, &wanted.class, &wanted.reachable);
         merge(&mut values, wanted.values);
         release.helm("install", &values).await;
         release
     }
 
-    fn values(&self, at: IpAddr, class: &Value) -> Value {
+    fn values(&self, at: IpAddr, class: &Value, reachable: &[SocketAddr]) -> Value {
         let relays = self.stack.relays();
-        let egress = |relay: &Relay| json!([format!("{at}/32:{}", relay.address().port())]);
+        let egress = |address: &SocketAddr| format!("{}/32:{}", address.ip(), address.port());
+        // For classes that open no range: a range has no ports.
+        let stores = [&[relays.s3.address(), self.repo.relay.address()], reachable].concat();
         // Small, so that many fit on a small node.
         let little = json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "512Mi" } });
         let mut spec =
@@ -118,7 +122,10 @@ impl Release {
                 "server": format!("http://{}", relays.server.address()),
                 "defaultClass": self.class(),
                 "resources": little,
-                "egress": { "server": egress(&relays.server), "s3": egress(&relays.s3) },
+                "egress": {
+                    "server": [egress(&relays.server.address())],
+                    "s3": stores.iter().map(egress).collect::<Vec<_>>(),
+                },
             },
             "classes": { self.class(): spec },
         })

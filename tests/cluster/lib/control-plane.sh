@@ -1,7 +1,7 @@
 # etcd, the API server, and the two that make its objects true.
 # shellcheck shell=bash disable=SC2034
 
-COMPONENTS=(containerd etcd apiserver controller-manager scheduler kubelet proxy)
+COMPONENTS=(containerd etcd apiserver controller-manager scheduler policies kubelet proxy)
 
 start_component() { "start_${1//-/_}"; }
 

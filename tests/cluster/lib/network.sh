@@ -55,8 +55,13 @@ network() {
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
   {"type": "ptp", "ipam": {"type": "host-local", "dataDir": "$STATE/addresses", "ranges": [[{"subnet": "$PODS"}]],
    "routes": [{"dst": "0.0.0.0/0"}]}},
-  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+  {"type": "tuning", "sysctl": {"net.ipv6.conf.eth0.disable_ipv6": "1"}},
+  {"type": "portmap", "capabilities": {"portMappings": true}},
+  {"type": "policies", "socket": "$POLICIES"}]}
 C
+    # Debian's plugins and ours, in one folder, as containerd 1 wants them.
+    mkdir -p "$STATE/plugins"
+    ln -sf /usr/lib/cni/* "$BIN/policies" "$STATE/plugins/"
     # Name servers as the machine has them, but none that only the machine itself reaches.
     {
         grep -E '^nameserver' /etc/resolv.conf | grep -vE '[[:space:]](127\.|::1)' || echo "nameserver $NODE_IP"

@@ -20,7 +20,7 @@ state = "$RUN/containerd"
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "$STATE/plugins"
     conf_dir = "$STATE/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
@@ -71,6 +71,7 @@ start_proxy() {
 }
 
 start_node() {
+    start_policies
     start_kubelet
     start_proxy
     wait_for 60 "node $NODE to register" kube get node "$NODE"
@@ -80,6 +81,7 @@ start_node() {
 stop_node() {
     stop proxy
     stop kubelet
+    stop policies
 }
 
 # Containers outlive kubelet and containerd by design; here they end with the cluster.

@@ -1,7 +1,7 @@
 # The Debian packages that a node consists of, besides Kubernetes itself.
 # shellcheck shell=bash
 
-NEEDED=(containerd runc containernetworking-plugins iptables iproute2 busybox-static buildah openssl)
+NEEDED=(containerd runc containernetworking-plugins iptables nftables iproute2 busybox-static buildah openssl)
 
 packages() {
     local missing=() package

@@ -20,15 +20,23 @@ everything_runs() {
     done
 }
 
-# start NAME COMMAND…: unless it runs. In a session of its own, so that the terminal's signals pass it by, and without
-# the lock (9) of the script.
+# start NAME COMMAND…: unless it runs. In a session of its own, so that the terminal's signals pass it by.
 start() {
     local name=$1
     shift
     ! runs "$name" >/dev/null || return 0
     mkdir -p "$LOGS" "$RUN"
-    setsid "$@" >>"$LOGS/$name.log" 2>&1 </dev/null 9<&- &
+    { close_all_files && exec setsid "$@"; } >>"$LOGS/$name.log" 2>&1 </dev/null &
     echo "$! $(started_at $!)" >"$RUN/$name.pid"
+}
+
+# But the three streams: a lock, of this script or of who called it, is held as long as anybody has it open.
+close_all_files() {
+    local file
+    for file in /proc/"$BASHPID"/fd/*; do
+        file=${file##*/}
+        [ "$file" -le 2 ] || eval "exec $file>&-"
+    done
 }
 
 # stop NAME: returns when it has ended, so that its ports are free again.
