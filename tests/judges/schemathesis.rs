@@ -2,6 +2,7 @@
 //!
 //! It cannot guess ids and tokens, so each round is told what it needs to come past 401 and 404.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -58,7 +59,7 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
     let wanted = CreateKey { name: "to-be-revoked".into(), project: None, expires_in_days: None };
     let key = client.create_key(&wanted).await.expect("a key can be made").item.id.to_string();
     judge(Round { url: url.clone(), token, only: &["revokeKey"], without: &[], known: &[("id", key)] }).await;
-    let wanted = CreateRunner { name: "to-be-revoked".into() };
+    let wanted = CreateRunner { name: "to-be-revoked".into(), allow: BTreeMap::new() };
     let runner = client.create_runner(&wanted).await.expect("a runner can be made").item.id.to_string();
     judge(Round { url, token, only: &["revokeRunner"], without: &[], known: &[("id", runner)] }).await;
 }

@@ -23,7 +23,9 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::control::Cluster;
 use crate::control::desired::Desired;
+use crate::control::handing::Handing;
 use crate::control::reports::Reports;
+use crate::control::submissions;
 use crate::controller::{self, Context};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
@@ -139,10 +141,15 @@ impl Leader {
         self.write_passwd(&owner).await?;
         let instance = self.cluster_id().await?;
         tokio::time::timeout(FILL_LIMIT, stores.filled()).await.map_err(|_| RunError::Slow)??;
-        let desired = Desired::new(triggers.clone());
+        let (desired, handing) = (Desired::new(triggers.clone()), Handing::new(triggers.clone()));
         let (reports, observations) = Reports::new();
-        let cluster = Cluster { config: Arc::clone(&self.config), stores: stores.clone(), desired: desired.clone() };
-        let driver = Driver::new(self.control_plane.clone(), instance, cluster);
+        let cluster = Cluster {
+            config: Arc::clone(&self.config),
+            stores: stores.clone(),
+            desired: desired.clone(),
+            handing: handing.clone(),
+        };
+        let driver = Driver::new(self.control_plane.clone(), instance.clone(), cluster);
         let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity.clone()) };
         let context = Arc::new(Context::new(
             self.client.clone(),
@@ -151,6 +158,8 @@ impl Leader {
             stores,
             desired,
             reports,
+            handing.clone(),
+            instance,
             Recorder::new(self.client.clone(), reporter),
             Arc::clone(&self.metrics),
         ));
@@ -164,6 +173,7 @@ impl Leader {
                 refused = driver.beat(every) => Err(refused),
                 refused = driver.follow() => Err(refused),
                 () = driver.report(observations, closing) => Ok(()),
+                () = submissions::run(self.control_plane.clone(), handing) => Ok(()),
             }
         };
         tokio::select! {

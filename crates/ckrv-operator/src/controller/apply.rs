@@ -18,6 +18,7 @@ use super::Context;
 use super::plan::{Action, Note, Plan, View, refused};
 use crate::causes::{Trouble, TroubleKind};
 use crate::control::desired::Answer;
+use crate::control::job_spec;
 use crate::crd::{AgentJob, AgentJobStatus, GROUP, VERSION};
 use crate::pod::{Blueprint, TOKEN_KEY};
 use crate::{names, policy};
@@ -44,6 +45,7 @@ type Applied<T = ()> = Result<T, ApplyError>;
 
 /// Does everything, in order; answers when to look again.
 pub async fn apply(plan: Plan, view: &View, context: &Context) -> Applied<Option<Duration>> {
+    forget_old(view, context);
     let mut look_again = plan.look_again;
     for action in plan.actions {
         if let Some(trouble) = apply_one(action, view, context).await?
@@ -60,6 +62,15 @@ pub async fn apply(plan: Plan, view: &View, context: &Context) -> Applied<Option
     Ok(look_again)
 }
 
+/// What the control plane has said of a job is old while an attempt of it runs here, and of no use when it is over.
+fn forget_old(view: &View, context: &Context) {
+    let is_over = view.job.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+    let has_attempt = view.attempt.is_some() && matches!(view.wanted, Answer::Wanted(_));
+    if view.by_hand.is_some() && (is_over || has_attempt) {
+        context.handing.forget(&view.job.uid().unwrap_or_default());
+    }
+}
+
 /// Answers trouble where the cluster does not have the pod.
 async fn apply_one(action: Action, view: &View, context: &Context) -> Applied<Option<Trouble>> {
     match action {
@@ -70,6 +81,12 @@ async fn apply_one(action: Action, view: &View, context: &Context) -> Applied<Op
         Action::DeleteJob => delete_job(view, context).await?,
         Action::Publish(note) => publish(note, view, context),
         Action::Tell(observation) => context.reports.tell(observation),
+        Action::HandIn => {
+            if let Some(wish) = job_spec::hand_in(&view.job, &context.instance) {
+                context.handing.hand_in(wish);
+            }
+        }
+        Action::Ask(job) => context.handing.ask(&view.job.uid().unwrap_or_default(), &view.job.name_any(), job),
     }
     Ok(None)
 }
@@ -201,20 +218,27 @@ async fn write_status(status: &AgentJobStatus, view: &View, context: &Context) -
 }
 
 async fn delete_pod(name: &str, uid: String, grace_seconds: Option<u32>, context: &Context) -> Applied {
+    if context.is_going(&uid) {
+        return Ok(());
+    }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.config.namespace);
-    let params = DeleteParams { grace_period_seconds: grace_seconds, ..only(uid) };
+    let params = DeleteParams { grace_period_seconds: grace_seconds, ..only(uid.clone()) };
     context.metrics.wrote("pod", "delete");
-    tolerate_gone(pods.delete(name, &params).await.map(drop)).map_err(failed("delete the pod"))
+    tolerate_gone(pods.delete(name, &params).await.map(drop)).map_err(failed("delete the pod"))?;
+    context.goes(uid);
+    Ok(())
 }
 
 async fn delete_job(view: &View, context: &Context) -> Applied {
-    let Some(uid) = view.job.uid() else { return Ok(()) };
+    let Some(uid) = view.job.uid().filter(|uid| !context.is_going(uid)) else { return Ok(()) };
     // First this, so that nobody takes the disappearance for a wish to cancel.
     context.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone());
-    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..only(uid) };
+    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..only(uid.clone()) };
     context.metrics.wrote("agentjob", "delete");
     let deleted = jobs(context).delete(&view.job.name_any(), &params).await.map(drop);
-    tolerate_gone(deleted).map_err(failed("delete the AgentJob"))
+    tolerate_gone(deleted).map_err(failed("delete the AgentJob"))?;
+    context.goes(uid);
+    Ok(())
 }
 
 /// In the background: an Event tells people, nothing depends on it.

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::control::desired::Desired;
+use crate::control::handing::Handing;
 use crate::control::reports::Reports;
 use crate::crd::AgentJob;
 use crate::metrics::Metrics;
@@ -44,10 +45,15 @@ pub struct Context {
     pub stores: Stores,
     pub desired: Desired,
     pub reports: Reports,
+    pub handing: Handing,
+    /// The cluster's id, to which the runner's token is bound.
+    pub instance: String,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
     /// Objects that this operator has deleted itself, by UID: their disappearance is nobody's wish to cancel.
     pub removed: Mutex<HashSet<String>>,
+    /// AgentJobs and pods that the API server was told to delete, by UID: what is kept in memory may not say so yet.
+    going: Mutex<HashSet<String>>,
     /// Classes whose NetworkPolicy was applied: for which version of the class, and when.
     pub policies: Mutex<HashMap<String, (Option<String>, Instant)>>,
     failing: Mutex<HashMap<String, Backoff>>,
@@ -61,11 +67,49 @@ impl Context {
         stores: Stores,
         desired: Desired,
         reports: Reports,
+        handing: Handing,
+        instance: String,
         recorder: Recorder,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (removed, policies, failing) = Default::default();
-        Self { client, config, owner, stores, desired, reports, recorder, metrics, removed, policies, failing }
+        let (removed, going, policies, failing) = Default::default();
+        Self {
+            client,
+            config,
+            owner,
+            stores,
+            desired,
+            reports,
+            handing,
+            instance,
+            recorder,
+            metrics,
+            removed,
+            going,
+            policies,
+            failing,
+        }
+    }
+
+    /// Whether the API server was told to delete this object before, and has agreed.
+    fn is_going(&self, uid: &str) -> bool {
+        self.going.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
+    }
+
+    fn goes(&self, uid: String) {
+        self.going.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);
+    }
+
+    /// Forgets what is gone.
+    pub fn tidy(&self) {
+        let mut going = self.going.lock().unwrap_or_else(PoisonError::into_inner);
+        if !going.is_empty() {
+            let has = |kept: Option<&String>, uid: &String| kept == Some(uid);
+            going.retain(|uid| {
+                self.stores.pods.find(|pod| has(pod.metadata.uid.as_ref(), uid)).is_some()
+                    || self.stores.jobs.find(|job| has(job.metadata.uid.as_ref(), uid)).is_some()
+            });
+        }
     }
 }
 
