@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use ckrv_client::runner::RunnerClient;
+use ckrv_client::worker::WorkerClient;
 use ckrv_client::{Client, ClientConfig, Retry};
 use ckrv_dev::testing::{self, TestS3};
 use ckrv_server::db::roles::RoleUrls;
@@ -140,6 +141,13 @@ impl Stack {
     pub fn runner_client(&self) -> RunnerClient {
         let server = self.server_url().parse().expect("an address is a URL");
         RunnerClient::new(ClientConfig::new(server, self.keys.runner_token.clone(), "ckrv-tests"))
+            .expect("the configuration is good")
+    }
+
+    /// A worker by its bootstrap token.
+    pub fn worker(&self, bootstrap_token: &Secret) -> WorkerClient {
+        let server = self.server_url().parse().expect("an address is a URL");
+        WorkerClient::new(ClientConfig::new(server, bootstrap_token.clone(), "ckrv-tests"))
             .expect("the configuration is good")
     }
 

@@ -46,7 +46,7 @@ pub fn of(view: &View, facts: &Facts) -> AgentJobStatus {
         let is_current = status.attempt == facts.attempt.map(|attempt| attempt.number.into());
         is_current && status.conditions.iter().any(|told| told.type_ == STARTED && told.status == TRUE)
     });
-    let conditions = conditions(facts, was_started).into_iter().map(|told| Condition {
+    let conditions = conditions(view, facts, was_started).into_iter().map(|told| Condition {
         last_transition_time: since(before, &told).unwrap_or(Time(to_seconds(view.now))),
         message: told.message,
         observed_generation: view.job.metadata.generation,
@@ -91,7 +91,7 @@ struct Told {
     message: String,
 }
 
-fn conditions(facts: &Facts, was_started: bool) -> Vec<Told> {
+fn conditions(view: &View, facts: &Facts, was_started: bool) -> Vec<Told> {
     let told = |kind, is_so: bool, reason| Told {
         kind,
         status: if is_so { TRUE } else { FALSE },
@@ -107,7 +107,7 @@ fn conditions(facts: &Facts, was_started: bool) -> Vec<Told> {
     let unscheduled = facts.trouble.filter(|kind| kind.is_before_scheduling());
     let unstarted = facts.trouble.filter(|kind| !kind.is_before_scheduling());
     let is_scheduled = facts.node.is_some();
-    let mut all = vec![told("Accepted", true, "Assigned")];
+    let mut all = vec![told("Accepted", true, if view.by_hand.is_some() { "Submitted" } else { "Assigned" })];
     all.push(match unscheduled {
         Some(kind) => Told { message: message.clone(), ..told("Scheduled", false, kind.reason()) },
         None if is_scheduled => told("Scheduled", true, "Scheduled"),

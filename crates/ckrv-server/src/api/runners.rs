@@ -97,6 +97,7 @@ async fn update(
             .hint("Make a runner of the organization: ckrv runner create NAME --allow NAMESPACE=PROJECT")
             .into());
     }
+    runners::disallow(&mut tx, id).await?;
     set_allowed(&mut tx, auth.org, id, &allow).await?;
     tx.commit().await?;
     state.wake.notify_runner(id);

@@ -124,15 +124,14 @@ pub async fn create(
     Ok(())
 }
 
-/// Of which namespaces the organization's runner may hand in jobs, and into which projects; what was allowed before is not
-/// any more. Its list is a new one with that. A foreign-key violation says that there is no such runner or project.
+/// Allows the organization's runner to hand in jobs of these namespaces, into these projects. Its list is a new one with
+/// that. A foreign-key violation says that there is no such runner or project.
 pub async fn allow(
     tx: &mut PgConnection,
     org: OrgId,
     id: RunnerId,
     allow: &BTreeMap<String, ProjectId>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from runner_projects where runner_id = $1").bind(id.uuid()).execute(&mut *tx).await?;
     let namespaces: Vec<&str> = allow.keys().map(String::as_str).collect();
     let projects: Vec<Uuid> = allow.values().map(|project| project.uuid()).collect();
     sqlx::query(
@@ -149,6 +148,13 @@ pub async fn allow(
         .bind(id.uuid())
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// Takes back all that was allowed, and keeps others from allowing until the transaction's end.
+pub async fn disallow(tx: &mut PgConnection, id: RunnerId) -> Result<(), sqlx::Error> {
+    sqlx::query("select from runners where id = $1 for no key update").bind(id.uuid()).execute(&mut *tx).await?;
+    sqlx::query("delete from runner_projects where runner_id = $1").bind(id.uuid()).execute(tx).await?;
     Ok(())
 }
 

@@ -398,12 +398,17 @@ mod by_hand {
 
     #[test]
     fn it_gets_a_pod_as_any_job_and_no_second_one() {
-        let wanted = View { wanted: Answer::Wanted(wanted(1, false)), ..adopted() };
-        assert_eq!(plan(&wanted).actions, [Action::CreatePod(attempt(1))]);
-        let pod = pod(3, status(json!({"running": {}}), json!({"running": {}})));
-        let first = plan(&View { pod: pod.clone(), ..wanted });
-        let running = View { wanted: Answer::Wanted(super::wanted(1, true)), ..after(adopted(), &first, 1) };
-        assert_snapshot!(shown(&plan(&running)));
+        let given = View { wanted: Answer::Wanted(wanted(1, false)), ..adopted() };
+        assert_eq!(plan(&given).actions, [Action::CreatePod(attempt(1))]);
+        let running = View {
+            pod: pod(3, status(json!({"running": {}}), json!({"running": {}}))),
+            wanted: Answer::Wanted(super::wanted(1, true)),
+            ..adopted()
+        };
+        let first = plan(&running);
+        assert_snapshot!(shown(&first));
+        let lost = plan(&View { pod: None, ..after(running, &first, 1) });
+        assert!(!lost.actions.iter().any(|action| matches!(action, Action::CreatePod(_))), "{lost:?}");
     }
 
     #[test]
