@@ -12,7 +12,7 @@
 //! What is left of pods whose AgentJob is gone gets little time: their attempts are over.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ckrv_types::runner::Assignment;
@@ -89,7 +89,7 @@ pub async fn run(context: Arc<Context>, triggers: Triggers) {
         memory.end_leftovers(&context).await;
         context.reports.retain(|attempt| context.desired.has(attempt));
         context.handing.retain(|name, uid| stands(&context, name, uid));
-        context.tidy();
+        context.memory.tidy(&context.stores);
     }
 }
 
@@ -99,7 +99,7 @@ impl Memory {
         let jobs: BTreeSet<JobId> = wanted.iter().map(|assignment| assignment.attempt.job).collect();
         self.seen.retain(|job, _| jobs.contains(job));
         self.cancelled.retain(|attempt| context.desired.has(*attempt));
-        let mut removed = context.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = context.memory.removed();
         // What this operator has deleted is not missed, and once it is really gone needs no memory.
         self.seen.retain(|_, seen| !removed.contains(&seen.uid));
         removed.retain(|uid| context.stores.jobs.find(|job| job.metadata.uid.as_ref() == Some(uid)).is_some());

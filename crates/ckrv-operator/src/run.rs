@@ -26,7 +26,7 @@ use crate::control::desired::Desired;
 use crate::control::handing::Handing;
 use crate::control::reports::Reports;
 use crate::control::submissions;
-use crate::controller::{self, Context};
+use crate::controller::{self, Context, Memory};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::stores::{FILL_LIMIT, NotFilled, Stores};
@@ -151,18 +151,19 @@ impl Leader {
         };
         let driver = Driver::new(self.control_plane.clone(), instance.clone(), cluster);
         let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity.clone()) };
-        let context = Arc::new(Context::new(
-            self.client.clone(),
-            Arc::clone(&self.config),
+        let context = Arc::new(Context {
+            client: self.client.clone(),
+            config: Arc::clone(&self.config),
             owner,
             stores,
             desired,
             reports,
-            handing.clone(),
+            handing: handing.clone(),
             instance,
-            Recorder::new(self.client.clone(), reporter),
-            Arc::clone(&self.metrics),
-        ));
+            recorder: Recorder::new(self.client.clone(), reporter),
+            metrics: Arc::clone(&self.metrics),
+            memory: Memory::default(),
+        });
         // Never said: what an ending operator has seen, its successor sees again.
         let (_open, closing) = oneshot::channel();
         let speaking = async {

@@ -1,8 +1,7 @@
 //! Does what a plan says. Every write may be repeated: names are deterministic, deletions and patches name the UID that they
 //! mean, and what exists already is as good as made.
 
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ckrv_types::AttemptId;
 use k8s_openapi::ByteString;
@@ -182,7 +181,7 @@ const APPLY_AGAIN: Duration = Duration::from_mins(1);
 /// Before the first pod of a class, after each change of it, and again now and then.
 async fn ensure_policy(view: &View, context: &Context) -> Applied {
     let class = &view.class;
-    let known = context.policies.lock().unwrap_or_else(PoisonError::into_inner).get(&class.name).cloned();
+    let known = context.memory.policy(&class.name);
     if known.is_some_and(|(version, at)| version == class.version && at.elapsed() < APPLY_AGAIN) {
         return Ok(());
     }
@@ -192,8 +191,7 @@ async fn ensure_policy(view: &View, context: &Context) -> Applied {
     context.metrics.wrote("networkpolicy", "apply");
     let applied = policies.patch(&policy::name(&class.name), &apply_params(), &Patch::Apply(&policy)).await;
     applied.map_err(failed("apply the class's network policy"))?;
-    let mut policies = context.policies.lock().unwrap_or_else(PoisonError::into_inner);
-    policies.insert(class.name.clone(), (class.version.clone(), Instant::now()));
+    context.memory.applied_policy(&class.name, class.version.clone());
     Ok(())
 }
 
@@ -218,26 +216,26 @@ async fn write_status(status: &AgentJobStatus, view: &View, context: &Context) -
 }
 
 async fn delete_pod(name: &str, uid: String, grace_seconds: Option<u32>, context: &Context) -> Applied {
-    if context.is_going(&uid) {
+    if context.memory.is_going(&uid) {
         return Ok(());
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.config.namespace);
     let params = DeleteParams { grace_period_seconds: grace_seconds, ..only(uid.clone()) };
     context.metrics.wrote("pod", "delete");
     tolerate_gone(pods.delete(name, &params).await.map(drop)).map_err(failed("delete the pod"))?;
-    context.goes(uid);
+    context.memory.goes(uid);
     Ok(())
 }
 
 async fn delete_job(view: &View, context: &Context) -> Applied {
-    let Some(uid) = view.job.uid().filter(|uid| !context.is_going(uid)) else { return Ok(()) };
+    let Some(uid) = view.job.uid().filter(|uid| !context.memory.is_going(uid)) else { return Ok(()) };
     // First this, so that nobody takes the disappearance for a wish to cancel.
-    context.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone());
+    context.memory.removed().insert(uid.clone());
     let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..only(uid.clone()) };
     context.metrics.wrote("agentjob", "delete");
     let deleted = jobs(context).delete(&view.job.name_any(), &params).await.map(drop);
     tolerate_gone(deleted).map_err(failed("delete the AgentJob"))?;
-    context.goes(uid);
+    context.memory.goes(uid);
     Ok(())
 }
 

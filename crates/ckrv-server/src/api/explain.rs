@@ -51,7 +51,7 @@ async fn explain(
             let only = place.only_runner.map(RunnerId::from_uuid);
             let able = admission::capacity(&state.db, auth.org, place.class.as_deref(), only, lease).await?;
             let any = admission::capacity(&state.db, auth.org, None, only, lease).await?;
-            Some(Queue { able, any, place })
+            Some(Queue { place, able, any })
         }
         None => None,
     };
