@@ -61,7 +61,10 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
     judge(Round { url: url.clone(), token, only: &["revokeKey"], without: &[], known: &[("id", key)] }).await;
     let wanted = CreateRunner { name: "to-be-revoked".into(), allow: BTreeMap::new() };
     let runner = client.create_runner(&wanted).await.expect("a runner can be made").item.id.to_string();
-    judge(Round { url, token, only: &["revokeRunner"], without: &[], known: &[("id", runner)] }).await;
+    for only in ["updateRunner", "revokeRunner"] {
+        let known = &[("id", runner.clone())];
+        judge(Round { url: url.clone(), token, only: &[only], without: &[], known }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +86,7 @@ async fn schemathesis_finds_nothing_wrong_with_what_runners_and_workers_are_answ
     judge(Round { url: url.clone(), token, only: &["startAttempt"], without: &[], known: &[] }).await;
 
     let token = &on.keys().runner_token;
-    let only = ["registerRunner", "runnerHeartbeat", "observe", "listAssignments"];
+    let only = ["registerRunner", "runnerHeartbeat", "observe", "listAssignments", "handInJob", "getStandings"];
     judge(Round { url, token, only: &only, without: &[], known: &[] }).await;
 }
 
