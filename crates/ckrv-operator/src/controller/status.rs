@@ -57,7 +57,7 @@ pub fn of(view: &View, facts: &Facts) -> AgentJobStatus {
     AgentJobStatus {
         observed_generation: view.job.metadata.generation,
         job_id: facts.attempt.map(|attempt| attempt.job.to_string()),
-        phase: facts.phase,
+        phase: phase(view, facts),
         attempt: facts.attempt.map(|attempt| attempt.number.into()),
         pod_name: facts.pod_name.clone(),
         node: facts.node.clone(),
@@ -68,6 +68,18 @@ pub fn of(view: &View, facts: &Facts) -> AgentJobStatus {
         completion_time: facts.over.as_ref().map(|over| Time(to_seconds(over.at))),
         conditions: conditions.collect(),
     }
+}
+
+/// An object that is kept tells of its job's end: another attempt may follow one that has failed.
+fn phase(view: &View, facts: &Facts) -> Option<JobPhase> {
+    match facts.phase {
+        Some(JobPhase::Failed) if may_go_on(view, facts) => Some(JobPhase::Pending),
+        phase => phase,
+    }
+}
+
+fn may_go_on(view: &View, facts: &Facts) -> bool {
+    view.by_hand.is_some() && facts.over.is_none()
 }
 
 /// Since when an attempt has had this trouble.
@@ -121,6 +133,8 @@ fn conditions(view: &View, facts: &Facts, was_started: bool) -> Vec<Told> {
     });
     all.push(match (facts.phase, facts.cause) {
         _ if let Some(over) = &facts.over => Told { message, ..told("Completed", true, over.reason) },
+        (_, Some(cause)) if may_go_on(view, facts) => Told { message, ..told("Completed", false, cause_reason(cause)) },
+        _ if may_go_on(view, facts) => told("Completed", false, "NotEnded"),
         (Some(JobPhase::Completed), _) => told("Completed", true, "WorkerFinished"),
         (_, Some(cause)) => Told { message, ..told("Completed", true, cause_reason(cause)) },
         _ => told("Completed", false, "NotEnded"),

@@ -409,6 +409,8 @@ mod by_hand {
         assert_snapshot!(shown(&first));
         let lost = plan(&View { pod: None, ..after(running, &first, 1) });
         assert!(!lost.actions.iter().any(|action| matches!(action, Action::CreatePod(_))), "{lost:?}");
+        // Nobody who waits for the job's end is told of it before it is certain.
+        assert_snapshot!("attempt_failed", shown(&lost));
     }
 
     #[test]
