@@ -1,9 +1,10 @@
 //! The cluster that tests run on, namespaces of their own in it, and operators for them.
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use ckrv_operator::crd::{self, AgentJob};
+use ckrv_operator::crd::{self, AgentJob, JobClass};
 use ckrv_tests::replica::{spec, submit};
 use ckrv_tests::stack::{Options, Stack, free_address, program};
 use ckrv_tests::wait::wait_for;
@@ -12,6 +13,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
@@ -78,6 +80,29 @@ impl Jobs {
         wait_for(what, SOON, async || api.get_opt(&name).await.ok().flatten().as_ref().and_then(&wanted)).await
     }
 
+    /// Waits until there is no AgentJob of this name.
+    pub async fn gone_object(&self, name: &str) {
+        let jobs = self.jobs();
+        let gone = async || jobs.get_opt(name).await.ok()?.is_none().then_some(());
+        wait_for("the object is gone", SOON, gone).await;
+    }
+
+    /// Makes a class. Classes are no namespace's: [`Jobs::no_class`] removes it.
+    pub async fn class(&self, name: &str, spec: &Value) {
+        let class =
+            json!({"apiVersion": "ckrv.dev/v1alpha1", "kind": "JobClass", "metadata": {"name": name}, "spec": spec});
+        let class = serde_json::from_value(class).expect("a class");
+        self.classes().create(&PostParams::default(), &class).await.expect("the cluster takes it");
+    }
+
+    pub async fn no_class(&self, name: &str) {
+        self.classes().delete(name, &DeleteParams::default()).await.expect("it can be deleted");
+    }
+
+    fn classes(&self) -> Api<JobClass> {
+        Api::all(self.client.clone())
+    }
+
     /// Waits until nothing is left of the job.
     pub async fn gone(&self, job: JobId) {
         let (jobs, pods, name) = (self.jobs(), self.pods(), job.to_string());
@@ -127,6 +152,11 @@ impl Installation {
 
     /// An operator, as a process. `log`: the name of its log.
     pub fn operator(&self, log: &str, arguments: &[&str]) -> Operator {
+        self.operator_with(log, arguments, "")
+    }
+
+    /// One that dies at a named place.
+    pub fn operator_with(&self, log: &str, arguments: &[&str], failpoints: &str) -> Operator {
         let listen = free_address();
         let mut command = Command::new(program("ckrv-operator"));
         command
@@ -135,7 +165,8 @@ impl Installation {
             .args(["--listen", &listen.to_string(), "--identity", log])
             .arg("--token-file")
             .arg(self.token_file())
-            .args(arguments);
+            .args(arguments)
+            .env("FAILPOINTS", failpoints);
         Operator { child: self.stack.spawn(command, log), listen: listen.to_string() }
     }
 
@@ -167,6 +198,12 @@ pub struct Operator {
 impl Operator {
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the operator can be killed");
+    }
+
+    /// Waits until it has died by itself.
+    pub async fn died(&mut self) -> ExitStatus {
+        let died = tokio::time::timeout(SOON, self.child.wait()).await;
+        died.expect("the operator lives on").expect("it is our child")
     }
 
     /// The value of a metric, 0 where there is none of these labels.

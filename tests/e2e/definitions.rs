@@ -62,6 +62,40 @@ async fn what_is_out_of_range_is_refused_and_what_is_left_out_has_a_default() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_made_by_hand_says_what_is_to_be_done_and_holds_no_password() {
+    let jobs = Jobs::new(&cluster().await).await;
+    let (api, dry) = (jobs.jobs(), PostParams { dry_run: true, ..PostParams::default() });
+    let made = |spec: Value| -> AgentJob {
+        serde_json::from_value(
+            json!({"apiVersion": "ckrv.dev/v1alpha1", "kind": "AgentJob", "metadata": {"name": "a"}, "spec": spec}),
+        )
+        .expect("an AgentJob")
+    };
+    for repo in ["https://example.com/a.git", "ssh://git@example.com/a.git", "git@example.com:a.git"] {
+        api.create(&dry, &made(json!({"repo": repo, "command": ["true"]}))).await.expect("it is good");
+    }
+    let repo = "https://example.com/a.git";
+    api.create(&dry, &made(json!({"repo": repo, "agent": "claude-code", "prompt": "x".repeat(32_768)})))
+        .await
+        .expect("it is good");
+    let id = JobId::new().to_string();
+    for (spec, why) in [
+        (json!({"command": ["true"]}), "repo is needed"),
+        (json!({"repo": repo, "jobID": id, "command": ["true"]}), "jobID is the operator's alone"),
+        (json!({"repo": repo}), "needs a command"),
+        (json!({"repo": repo, "agent": "claude-code"}), "needs a prompt"),
+        (json!({"repo": repo, "agent": "claude-code", "prompt": "x".repeat(32_769)}), "Too long"),
+        (json!({"repo": "https://token@example.com/a.git", "command": ["true"]}), "no user and no password"),
+        (json!({"repo": "ssh://git:secret@example.com/a.git", "command": ["true"]}), "no user and no password"),
+        (json!({"repo": repo, "command": ["true"], "ttlSecondsAfterFinished": -1}), "ttlSecondsAfterFinished"),
+        (json!({"repo": repo, "command": ["true"], "retries": {"maxAttempts": 11, "oom": false}}), "maxAttempts"),
+    ] {
+        let message = refused(api.create(&dry, &made(spec.clone())).await);
+        assert!(message.contains(why), "{spec}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn a_class_opens_only_what_is_a_range_of_addresses() {
     let api: Api<JobClass> = Api::all(cluster().await);
     let dry = PostParams { dry_run: true, ..PostParams::default() };

@@ -2,6 +2,7 @@
 //! process here, or in the cluster as the chart installs it. Each test has namespaces of its own, and nothing but ckrv's
 //! definitions is left behind.
 
+mod by_hand;
 mod causes;
 mod chart;
 mod cluster;

@@ -51,3 +51,22 @@ async fn a_runners_token_is_shown_once_and_dies_with_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_runner_is_allowed_namespaces_at_its_making_and_later() {
+    let stack = Stack::with(Options { slots: 0, ..Options::default() }).await;
+    let project = stack.keys.project.to_string();
+    let allowed = |namespace: &str| format!("{namespace}={project}");
+    let made: serde_json::Value =
+        stack.says(&["runner", "create", "c", "--allow", &allowed("builds"), "-o", "json"]).await.exits(0).json();
+    assert_eq!(made["allow"], serde_json::json!({"builds": project}));
+    let id = made["id"].as_str().unwrap();
+    assert!(stack.says(&["runner", "list"]).await.exits(0).out.contains(&allowed("builds")));
+    let shown = stack.says(&["runner", "allow", id, &allowed("*"), &allowed("ci")]).await.exits(0).out;
+    assert!(shown.contains(&allowed("*")) && shown.contains(&allowed("ci")) && !shown.contains("builds"), "{shown}");
+    let none: serde_json::Value = stack.says(&["runner", "allow", id, "-o", "json"]).await.exits(0).json();
+    assert!(none["items"][0]["allow"].is_null(), "{none}");
+    stack.says(&["runner", "allow", id, "builds"]).await.exits(2).tells(&["NAMESPACE=PROJECT"]);
+    let unknown = format!("builds={}", ckrv_types::ProjectId::new());
+    stack.says(&["runner", "allow", id, &unknown]).await.exits(2).tells(&["there is no such project"]);
+}

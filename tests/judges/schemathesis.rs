@@ -2,6 +2,7 @@
 //!
 //! It cannot guess ids and tokens, so each round is told what it needs to come past 401 and 404.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -58,9 +59,12 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
     let wanted = CreateKey { name: "to-be-revoked".into(), project: None, expires_in_days: None };
     let key = client.create_key(&wanted).await.expect("a key can be made").item.id.to_string();
     judge(Round { url: url.clone(), token, only: &["revokeKey"], without: &[], known: &[("id", key)] }).await;
-    let wanted = CreateRunner { name: "to-be-revoked".into() };
+    let wanted = CreateRunner { name: "to-be-revoked".into(), allow: BTreeMap::new() };
     let runner = client.create_runner(&wanted).await.expect("a runner can be made").item.id.to_string();
-    judge(Round { url, token, only: &["revokeRunner"], without: &[], known: &[("id", runner)] }).await;
+    for only in ["updateRunner", "revokeRunner"] {
+        let known = &[("id", runner.clone())];
+        judge(Round { url: url.clone(), token, only: &[only], without: &[], known }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +86,7 @@ async fn schemathesis_finds_nothing_wrong_with_what_runners_and_workers_are_answ
     judge(Round { url: url.clone(), token, only: &["startAttempt"], without: &[], known: &[] }).await;
 
     let token = &on.keys().runner_token;
-    let only = ["registerRunner", "runnerHeartbeat", "observe", "listAssignments"];
+    let only = ["registerRunner", "runnerHeartbeat", "observe", "listAssignments", "handInJob", "getStandings"];
     judge(Round { url, token, only: &only, without: &[], known: &[] }).await;
 }
 

@@ -41,7 +41,11 @@ pub fn instance(number: u8) -> String {
 
 /// One call of `start`.
 pub async fn start(replica: &Replica, assignment: &Assignment, number: u8) -> Result<Worker, ClientError> {
-    let boot = replica.worker(&assignment.bootstrap_token.0);
+    start_as(replica.worker(&assignment.bootstrap_token.0), number).await
+}
+
+/// The same by a worker that has its bootstrap token.
+pub async fn start_as(boot: WorkerClient, number: u8) -> Result<Worker, ClientError> {
     let instance = instance(number);
     let start = Start { instance: instance.clone(), version: "0.0.0".into(), node: Some("test-node".into()) };
     let started = boot.start(&start).await?;

@@ -24,7 +24,7 @@ pub async fn prepare_in(database: TestDatabase) -> Prepared {
     let password = Secret::new("of-the-tests");
     let urls = roles::bootstrap(&database.url, &password).await.expect("the roles can be made");
     ckrv_server::migrate::run(&urls.owner).await.expect("the schema can be made");
-    let keys = ckrv_server::admin::bootstrap(&db(&urls), "tests").await.expect("the organization can be made");
+    let keys = ckrv_server::admin::bootstrap(&db(&urls), "tests", &[]).await.expect("the organization can be made");
     Prepared { database, urls, keys }
 }
 

@@ -1,5 +1,6 @@
 //! Runners beside a stack's own, each for the jobs of one class, so that a test can have many that fare differently.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub struct ClassRunner {
 impl Stack {
     /// Registers one under the name of its class and starts it with these variables.
     pub async fn class_runner(&self, class: &str, variables: &[(&str, String)]) -> ClassRunner {
-        let wanted = CreateRunner { name: class.to_owned() };
+        let wanted = CreateRunner { name: class.to_owned(), allow: BTreeMap::new() };
         let made = self.client().create_runner(&wanted).await.expect("the runner can be made");
         let home = self.home.path().join(format!("runner-{class}"));
         let token = home.with_extension("token");

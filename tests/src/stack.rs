@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use ckrv_client::runner::RunnerClient;
+use ckrv_client::worker::WorkerClient;
 use ckrv_client::{Client, ClientConfig, Retry};
 use ckrv_dev::testing::{self, TestS3};
 use ckrv_server::db::roles::RoleUrls;
@@ -135,7 +137,21 @@ impl Stack {
             .expect("the configuration is good")
     }
 
-    /// The same, going on for `patience` while the server is away.
+    /// The runner protocol, by the token that the stack's own runner has.
+    pub fn runner_client(&self) -> RunnerClient {
+        let server = self.server_url().parse().expect("an address is a URL");
+        RunnerClient::new(ClientConfig::new(server, self.keys.runner_token.clone(), "ckrv-tests"))
+            .expect("the configuration is good")
+    }
+
+    /// A worker by its bootstrap token.
+    pub fn worker(&self, bootstrap_token: &Secret) -> WorkerClient {
+        let server = self.server_url().parse().expect("an address is a URL");
+        WorkerClient::new(ClientConfig::new(server, bootstrap_token.clone(), "ckrv-tests"))
+            .expect("the configuration is good")
+    }
+
+    /// The same as [`Stack::client`], going on for `patience` while the server is away.
     pub fn patient_client(&self, patience: Duration) -> Client {
         let server = self.server_url().parse().expect("an address is a URL");
         let config = ClientConfig::new(server, self.keys.api_key.clone(), "ckrv-tests");

@@ -131,6 +131,9 @@ variables! {
     /// `ckrv key create --expires-in-days`.
     KEY_EXPIRES_IN_DAYS;
 
+    /// `ckrv runner create --allow`.
+    RUNNER_ALLOW;
+
     /// `ckrv man --dir`.
     MAN_DIR;
 }

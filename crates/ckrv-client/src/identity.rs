@@ -1,6 +1,6 @@
 //! Who the token stands for; API keys; runners; whether the server is up.
 
-use ckrv_types::identity::{ApiKey, CreateKey, CreateRunner, RunnerInfo, WhoAmI, WithToken};
+use ckrv_types::identity::{ApiKey, CreateKey, CreateRunner, RunnerInfo, UpdateRunner, WhoAmI, WithToken};
 use ckrv_types::{KeyId, Page, RunnerId};
 
 use crate::{Client, ClientError};
@@ -30,6 +30,11 @@ impl Client {
     /// A new runner of the caller's organization, with the token that is shown this one time.
     pub async fn create_runner(&self, runner: &CreateRunner) -> Result<WithToken<RunnerInfo>, ClientError> {
         self.transport.json(self.transport.create(["v1", "runners"]).json(runner), "a runner").await
+    }
+
+    /// Of which namespaces of its cluster a runner may hand in jobs; what was allowed before is not any more.
+    pub async fn update_runner(&self, id: RunnerId, update: &UpdateRunner) -> Result<RunnerInfo, ClientError> {
+        self.transport.json(self.transport.patch(["v1", "runners", &id.to_string()]).json(update), "a runner").await
     }
 
     pub async fn revoke_runner(&self, id: RunnerId) -> Result<(), ClientError> {

@@ -93,6 +93,10 @@ impl Transport {
         self.post(path).header("idempotency-key", format!("{:032x}", rand::random::<u128>()))
     }
 
+    pub(crate) fn patch<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        self.request(Method::PATCH, path)
+    }
+
     pub(crate) fn delete<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
         self.request(Method::DELETE, path)
     }

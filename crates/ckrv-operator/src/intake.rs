@@ -6,10 +6,13 @@
 //!
 //! What is kept in memory may be old: before 2 and 3 are believed, the API server is asked.
 //!
+//! An assignment that was handed in for an object has its object already, and no other is made: where it is gone, the attempt
+//! is cancelled, also while it waits at the control plane.
+//!
 //! What is left of pods whose AgentJob is gone gets little time: their attempts are over.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ckrv_types::runner::Assignment;
@@ -20,6 +23,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::runtime::reflector::ObjectRef;
 
+use crate::control::handing::Followed;
 use crate::controller::Context;
 use crate::controller::plan::cancelled;
 use crate::crd::{AgentJob, AgentJobSpec};
@@ -60,7 +64,15 @@ struct Found {
     /// To make objects for.
     missing: Vec<Arc<Assignment>>,
     /// Whose object seems to be gone.
-    vanished: Vec<AttemptId>,
+    vanished: Vec<Vanished>,
+}
+
+/// An object that seems to be gone.
+struct Vanished {
+    attempt: AttemptId,
+    name: String,
+    /// None: any object of this name will do.
+    uid: Option<String>,
 }
 
 /// For ever.
@@ -76,6 +88,8 @@ pub async fn run(context: Arc<Context>, triggers: Triggers) {
         memory.ask_for(found.vanished, &context).await;
         memory.end_leftovers(&context).await;
         context.reports.retain(|attempt| context.desired.has(attempt));
+        context.handing.retain(|name, uid| stands(&context, name, uid));
+        context.memory.tidy(&context.stores);
     }
 }
 
@@ -85,27 +99,40 @@ impl Memory {
         let jobs: BTreeSet<JobId> = wanted.iter().map(|assignment| assignment.attempt.job).collect();
         self.seen.retain(|job, _| jobs.contains(job));
         self.cancelled.retain(|attempt| context.desired.has(*attempt));
-        let mut removed = context.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut removed = context.memory.removed();
         // What this operator has deleted is not missed, and once it is really gone needs no memory.
         self.seen.retain(|_, seen| !removed.contains(&seen.uid));
         removed.retain(|uid| context.stores.jobs.find(|job| job.metadata.uid.as_ref() == Some(uid)).is_some());
         let mut found = Found::default();
         for assignment in wanted {
-            let attempt = assignment.attempt;
-            let object = context.stores.jobs.get(&reference(context, attempt.job));
+            let (attempt, name) = (assignment.attempt, names::object_of(&assignment));
+            let object = context.stores.jobs.get(&reference(context, &name));
+            let vanished = |uid| Vanished { attempt, name: name.clone(), uid };
             match (object.and_then(|object| object.uid()), self.seen.get(&attempt.job)) {
-                _ if self.cancelled.contains(&attempt) => context.reports.tell(cancelled(attempt)),
+                _ if self.cancelled.contains(&attempt) => context.reports.tell(cancelled(attempt, &name)),
+                _ if let Some(origin) = &assignment.origin => {
+                    if !stands(context, &origin.name, &origin.uid) {
+                        found.vanished.push(vanished(Some(origin.uid.clone())));
+                    }
+                }
                 // It is about to go; then a new one is made for the attempt that has come meanwhile.
                 (Some(uid), _) if removed.contains(&uid) => (),
                 (Some(uid), _) => {
                     self.seen.insert(attempt.job, Seen { uid, made: None });
                 }
                 (None, Some(Seen { made: Some(at), .. })) if at.elapsed() < SETTLE => (),
-                (None, Some(_)) => found.vanished.push(attempt),
-                (None, None) if assignment.started => found.vanished.push(attempt),
+                (None, Some(_)) => found.vanished.push(vanished(None)),
+                (None, None) if assignment.started => found.vanished.push(vanished(None)),
                 (None, None) => found.missing.push(assignment),
             }
         }
+        let waiting = context.handing.followed().into_iter();
+        let waiting = waiting.filter(|waiting| !stands(context, &waiting.name, &waiting.uid));
+        found.vanished.extend(waiting.map(|Followed { uid, name, attempt }| Vanished {
+            attempt,
+            name,
+            uid: Some(uid),
+        }));
         found
     }
 
@@ -119,17 +146,18 @@ impl Memory {
     }
 
     /// Tells of the attempts whose object the API server does not have either.
-    async fn ask_for(&mut self, vanished: Vec<AttemptId>, context: &Context) {
+    async fn ask_for(&mut self, vanished: Vec<Vanished>, context: &Context) {
         let jobs: Api<AgentJob> = Api::namespaced(context.client.clone(), &context.config.namespace);
-        for attempt in vanished {
-            match jobs.get_metadata_opt(&attempt.job.to_string()).await {
-                Ok(None) => {
-                    tracing::info!(%attempt, "its AgentJob was deleted: cancelled");
-                    self.cancelled.insert(attempt);
-                    context.reports.tell(cancelled(attempt));
-                }
+        for Vanished { attempt, name, uid } in vanished {
+            match jobs.get_metadata_opt(&name).await {
                 // The watch is late.
-                Ok(Some(_)) => (),
+                Ok(Some(object)) if uid.is_none() || (object.uid() == uid && !is_ending(&object.metadata)) => (),
+                Ok(_) => {
+                    tracing::info!(%attempt, object = name, "its AgentJob was deleted: cancelled");
+                    self.cancelled.insert(attempt);
+                    context.reports.tell(cancelled(attempt, &name));
+                    context.handing.forget(&uid.unwrap_or_default());
+                }
                 Err(error) => tracing::warn!(%attempt, %error, "its AgentJob could not be looked for"),
             }
         }
@@ -162,9 +190,19 @@ impl Memory {
 
 /// Whether its AgentJob is gone.
 fn is_leftover(pod: &Pod, context: &Context) -> bool {
-    let Some(attempt) = names::attempt_of(&pod.metadata) else { return false };
-    let object = context.stores.jobs.get(&reference(context, attempt.job)).and_then(|object| object.uid());
-    !pod.owner_references().iter().any(|owner| Some(&owner.uid) == object.as_ref())
+    let Some(owner) = names::owner_of(&pod.metadata) else { return names::attempt_of(&pod.metadata).is_some() };
+    let object = context.stores.jobs.get(&reference(context, &owner.name));
+    object.and_then(|object| object.uid()).as_ref() != Some(&owner.uid)
+}
+
+/// Whether the object that was made by hand is there, as far as is known, and to stay.
+fn stands(context: &Context, name: &str, uid: &str) -> bool {
+    let object = context.stores.jobs.get(&reference(context, name));
+    object.is_some_and(|object| object.metadata.uid.as_deref() == Some(uid) && !is_ending(&object.metadata))
+}
+
+fn is_ending(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some()
 }
 
 /// The UID of the object that was made.
@@ -180,11 +218,12 @@ async fn create(assignment: &Assignment, context: &Context) -> Option<String> {
             ..ObjectMeta::default()
         },
         spec: AgentJobSpec {
-            job_id: name,
+            job_id: Some(name),
             agent: agent.clone(),
             image: image.clone(),
             class_name: class.clone(),
             limits: (*limits).into(),
+            ..AgentJobSpec::default()
         },
         status: None,
     };
@@ -202,6 +241,6 @@ async fn create(assignment: &Assignment, context: &Context) -> Option<String> {
     None
 }
 
-fn reference(context: &Context, job: JobId) -> ObjectRef<AgentJob> {
-    ObjectRef::new(&job.to_string()).within(&context.config.namespace)
+fn reference(context: &Context, name: &str) -> ObjectRef<AgentJob> {
+    ObjectRef::new(name).within(&context.config.namespace)
 }

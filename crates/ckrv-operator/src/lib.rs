@@ -7,6 +7,7 @@ pub mod causes;
 pub mod config;
 pub mod control;
 pub mod controller;
+pub mod crash;
 pub mod crd;
 pub mod health;
 pub mod intake;

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     set_up_logging(&cli)?;
     match cli.command {
         Command::Crds { folder } => write_definitions(&folder),

@@ -23,8 +23,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::control::Cluster;
 use crate::control::desired::Desired;
+use crate::control::handing::Handing;
 use crate::control::reports::Reports;
-use crate::controller::{self, Context};
+use crate::control::submissions;
+use crate::controller::{self, Context, Memory};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::stores::{FILL_LIMIT, NotFilled, Stores};
@@ -139,21 +141,29 @@ impl Leader {
         self.write_passwd(&owner).await?;
         let instance = self.cluster_id().await?;
         tokio::time::timeout(FILL_LIMIT, stores.filled()).await.map_err(|_| RunError::Slow)??;
-        let desired = Desired::new(triggers.clone());
+        let (desired, handing) = (Desired::new(triggers.clone()), Handing::new(triggers.clone()));
         let (reports, observations) = Reports::new();
-        let cluster = Cluster { config: Arc::clone(&self.config), stores: stores.clone(), desired: desired.clone() };
-        let driver = Driver::new(self.control_plane.clone(), instance, cluster);
+        let cluster = Cluster {
+            config: Arc::clone(&self.config),
+            stores: stores.clone(),
+            desired: desired.clone(),
+            handing: handing.clone(),
+        };
+        let driver = Driver::new(self.control_plane.clone(), instance.clone(), cluster);
         let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity.clone()) };
-        let context = Arc::new(Context::new(
-            self.client.clone(),
-            Arc::clone(&self.config),
+        let context = Arc::new(Context {
+            client: self.client.clone(),
+            config: Arc::clone(&self.config),
             owner,
             stores,
             desired,
             reports,
-            Recorder::new(self.client.clone(), reporter),
-            Arc::clone(&self.metrics),
-        ));
+            handing: handing.clone(),
+            instance,
+            recorder: Recorder::new(self.client.clone(), reporter),
+            metrics: Arc::clone(&self.metrics),
+            memory: Memory::default(),
+        });
         // Never said: what an ending operator has seen, its successor sees again.
         let (_open, closing) = oneshot::channel();
         let speaking = async {
@@ -164,6 +174,7 @@ impl Leader {
                 refused = driver.beat(every) => Err(refused),
                 refused = driver.follow() => Err(refused),
                 () = driver.report(observations, closing) => Ok(()),
+                () = submissions::run(self.control_plane.clone(), handing) => Ok(()),
             }
         };
         tokio::select! {

@@ -56,8 +56,8 @@ impl Stores {
                 reflect(Api::<Pod>::namespaced(client.clone(), namespace), config, tasks, trim_pod, move |event| {
                     match event {
                         Event::Apply(pod) | Event::Delete(pod) => {
-                            if let Some(attempt) = names::attempt_of(&pod.metadata) {
-                                triggers.look_at(attempt.job);
+                            if let Some(owner) = names::owner_of(&pod.metadata) {
+                                triggers.look_at_named(&owner.name);
                             }
                         }
                         Event::InitDone => triggers.look_at_all(),
@@ -125,8 +125,14 @@ fn name<K: Resource>(object: &K) -> &str {
     object.meta().name.as_deref().unwrap_or_default()
 }
 
+/// What a job is to do is not read any more once the control plane has it.
 fn trim_job(job: &mut AgentJob) {
     job.metadata.managed_fields = None;
+    if job.status.as_ref().is_some_and(|status| status.job_id.is_some()) {
+        // Among them what `kubectl apply` keeps of the whole object.
+        job.metadata.annotations.iter_mut().for_each(|all| all.retain(|key, _| key == names::ATTEMPT));
+        (job.spec.prompt, job.spec.command, job.spec.env) = Default::default();
+    }
 }
 
 fn trim_class(class: &mut JobClass) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ckrv_types::JobId;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, mpsc};
 
@@ -25,11 +24,7 @@ impl Triggers {
         (Self { namespace: namespace.into(), jobs, new: Arc::default() }, looks)
     }
 
-    /// Something may have to be done about this job's object.
-    pub fn look_at(&self, job: JobId) {
-        self.look_at_named(&job.to_string());
-    }
-
+    /// Something may have to be done about the object of this name.
     pub fn look_at_named(&self, name: &str) {
         self.send(Some(ObjectRef::new(name).within(&self.namespace)));
     }

@@ -6,7 +6,7 @@ use ckrv_types::token::TokenKind;
 use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId};
 
 use crate::auth::tokens;
-use crate::db::{Db, Tx};
+use crate::db::{Db, Tx, runners};
 
 /// Why nothing was made.
 #[derive(Debug, thiserror::Error)]
@@ -19,19 +19,21 @@ pub enum BootstrapError {
 
 /// Makes the first organization, its project `default`, an API key and the token of a runner of that organization. The
 /// tokens are in the answer and nowhere else.
-pub async fn bootstrap(db: &Db, org_name: &str) -> Result<Bootstrapped, BootstrapError> {
+///
+/// `namespaces` of the runner's cluster: jobs that are made there by hand go into that project.
+pub async fn bootstrap(db: &Db, org_name: &str, namespaces: &[String]) -> Result<Bootstrapped, BootstrapError> {
     let mut tx = db.system().await?;
     // Two at once would each find no organization.
     sqlx::query("lock table orgs in share row exclusive mode").execute(&mut *tx).await?;
     if sqlx::query_scalar("select exists (select from orgs)").fetch_one(&mut *tx).await? {
         return Err(BootstrapError::Done);
     }
-    let made = insert(&mut tx, org_name).await?;
+    let made = insert(&mut tx, org_name, namespaces).await?;
     tx.commit().await?;
     Ok(made)
 }
 
-async fn insert(tx: &mut Tx, org_name: &str) -> Result<Bootstrapped, sqlx::Error> {
+async fn insert(tx: &mut Tx, org_name: &str, namespaces: &[String]) -> Result<Bootstrapped, sqlx::Error> {
     let (org, project, key, runner) = (OrgId::new(), ProjectId::new(), KeyId::new(), RunnerId::new());
     let (api_key, runner_token) = (tokens::random(TokenKind::Live, key), tokens::random(TokenKind::Runner, runner));
     sqlx::query("insert into orgs (id, name) values ($1, $2)")
@@ -57,5 +59,7 @@ async fn insert(tx: &mut Tx, org_name: &str) -> Result<Bootstrapped, sqlx::Error
         .execute(&mut **tx)
         .await?;
     sqlx::query("insert into runner_feeds (runner_id) values ($1)").bind(runner.uuid()).execute(&mut **tx).await?;
+    let allow = namespaces.iter().map(|namespace| (namespace.clone(), project)).collect();
+    runners::allow(tx, org, runner, &allow).await?;
     Ok(Bootstrapped { org, project, api_key, runner, runner_token })
 }

@@ -116,6 +116,10 @@ pub struct AdminConfig {
     /// Name of the organization.
     #[arg(long, env = "CKRV_ORG_NAME", default_value = "default")]
     pub org_name: String,
+
+    /// Take AgentJobs that are made by hand in this namespace of the runner's cluster; `*`: in every one.
+    #[arg(long, env = "CKRV_RUNNER_ALLOW", value_delimiter = ',')]
+    pub allow: Vec<String>,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -5,6 +5,7 @@
 /// Every place, for tests to visit.
 pub const CRASH_POINTS: &[&str] = &[
     "server.submit.committed",
+    "server.hand-in.committed",
     "server.admission.committed",
     "server.start.bound",
     "server.start.committed",

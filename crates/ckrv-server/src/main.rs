@@ -113,7 +113,7 @@ fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
 
 async fn bootstrap(config: &AdminConfig) -> anyhow::Result<()> {
     let db = Db::new(&config.database)?;
-    let made = admin::bootstrap(&db, &config.org_name).await?;
+    let made = admin::bootstrap(&db, &config.org_name, &config.allow).await?;
     let lines = [
         ("organization", made.org.to_string()),
         ("project", made.project.to_string()),

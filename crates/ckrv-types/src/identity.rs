@@ -1,5 +1,7 @@
 //! Who is asking: organizations, API keys and runners as the API shows them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -76,6 +78,9 @@ pub struct RunnerInfo {
     pub capacity: u32,
     pub busy: u32,
     pub classes: Vec<String>,
+    /// Namespaces of its cluster whose jobs it may hand in, each with the project that they go into.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allow: BTreeMap<String, ProjectId>,
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<OffsetDateTime>,
     /// It beat within its lease.
@@ -94,6 +99,19 @@ pub struct CreateRunner {
     /// 1 to 63 of `a-z 0-9 -`, unique in the organization.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub name: String,
+    /// Namespaces of its cluster whose jobs it may hand in, each with the project that they go into; `*`: every namespace
+    /// that is not named. Absent: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allow: BTreeMap<String, ProjectId>,
+}
+
+/// `PATCH /v1/runners/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRunner {
+    /// Takes the place of what was allowed before; see [`CreateRunner::allow`].
+    pub allow: BTreeMap<String, ProjectId>,
 }
 
 /// What `ckrv-server admin bootstrap` made, with the tokens that are shown this one time.

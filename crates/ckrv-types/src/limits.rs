@@ -63,6 +63,12 @@ pub const STREAM_RECHECK_SECONDS: u64 = 30;
 pub const RUNNER_CAPACITY: u32 = 10_000;
 pub const RUNNER_CLASSES: usize = 256;
 pub const RUNNER_ITEMS: usize = 20_000;
+/// Namespaces that one runner may hand in jobs of; jobs whose standing is asked for at once.
+pub const RUNNER_NAMESPACES: usize = 64;
+pub const STANDINGS: usize = 100;
+/// Name of an object in a cluster, and of its UID.
+pub const OBJECT_NAME_CHARS: usize = 253;
+pub const UID_CHARS: usize = 63;
 /// Longest long polls: a runner's for assignments, a worker's with its heartbeat.
 pub const ASSIGNMENTS_WAIT_SECONDS: u64 = 30;
 pub const HEARTBEAT_WAIT_SECONDS: u64 = 30;

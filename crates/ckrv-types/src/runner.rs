@@ -5,14 +5,20 @@
 //! 2. `POST heartbeat` every [`crate::limits::BEAT_SECONDS`].
 //! 3. `GET assignments?wait=&after=` answers the whole list as soon as its version is past `after`, or after `wait` seconds.
 //! 4. `POST observations` as things happen; repeating one changes nothing.
+//! 5. `POST jobs` hands in a job that somebody made as an object in the runner's cluster, `GET jobs` says where such jobs
+//!    stand. Which project a namespace's jobs go into is the registration's to say, never the object's.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::spec::Limits;
-use crate::{AttemptId, Cause, OrgId, RunnerId, Secret};
+use crate::job::JobResult;
+use crate::spec::{JobSpec, Limits};
+use crate::{AttemptId, Cause, JobId, OrgId, RunnerId, Secret, State};
+
+/// In a registration, in place of a namespace's name: every namespace that is not named.
+pub const ANY_NAMESPACE: &str = "*";
 
 /// `POST /v1/runner/register`, at every start of the runner. Idempotent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +78,9 @@ pub struct Assignments {
     /// Hand back as `?after=`.
     pub version: i64,
     pub items: Vec<Assignment>,
+    /// Namespaces whose jobs are taken from this runner; [`ANY_NAMESPACE`]: all.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
 }
 
 /// An attempt given to a runner. Small on purpose: the worker gets the whole specification from `start`.
@@ -92,6 +101,63 @@ pub struct Assignment {
     pub bootstrap_token: BootstrapToken,
     #[serde(with = "time::serde::rfc3339")]
     pub assigned_at: OffsetDateTime,
+    /// The object that it was handed in for, which stands for it; absent: it was submitted by a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// An object in the runner's cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub namespace: String,
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 253))]
+    pub name: String,
+    /// A new one for each object, also where the name is an old one.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-zA-Z-]{1,63}$"))]
+    pub uid: String,
+}
+
+/// `POST /v1/runner/jobs`: a job that was made as an object in the runner's cluster. One object makes one job, however often
+/// it is handed in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HandIn {
+    pub instance: String,
+    pub origin: Origin,
+    pub spec: JobSpec,
+}
+
+/// Where a job stands that this runner has handed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobStanding {
+    pub job: JobId,
+    pub state: State,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The number of the latest attempt.
+    pub attempt: u32,
+    /// The agent's own exit code in that attempt, where it got so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<JobResult>,
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+/// `GET /v1/runner/jobs?ids=`: the jobs that were asked for; one that is not there (any more), or was not handed in by this
+/// runner, is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobStandings {
+    pub items: Vec<JobStanding>,
 }
 
 /// A secret that has to travel in this one body.

@@ -1,6 +1,8 @@
 //! The server dies at one place, is started again, and what was begun comes to its end.
 
 use ckrv_types::Cause;
+use ckrv_types::identity::UpdateRunner;
+use ckrv_types::runner::{HandIn, Origin};
 use ckrv_types::spec::Limits;
 
 use super::*;
@@ -10,6 +12,8 @@ use super::*;
 pub enum Passing {
     /// A job, from its submission to its end.
     Job,
+    /// A job that a runner hands in for an object of its cluster.
+    HandIn,
     /// The cancellation of a job.
     Cancel,
     /// Jobs that nobody takes.
@@ -22,6 +26,7 @@ pub enum Passing {
 
 pub const VISITS: &[(&str, Passing)] = &[
     ("server.submit.committed", Passing::Job),
+    ("server.hand-in.committed", Passing::HandIn),
     ("server.admission.committed", Passing::Job),
     ("server.observation.committed", Passing::Job),
     ("server.start.bound", Passing::Job),
@@ -41,7 +46,7 @@ pub const VISITS: &[(&str, Passing)] = &[
 
 #[tokio::test]
 async fn a_server_that_dies_anywhere_on_a_jobs_way_loses_and_repeats_nothing() {
-    visit(&[Passing::Job, Passing::Cancel]).await;
+    visit(&[Passing::Job, Passing::HandIn, Passing::Cancel]).await;
 }
 
 #[tokio::test]
@@ -54,6 +59,7 @@ async fn visit(passings: &[Passing]) {
     for (point, passing) in VISITS.iter().filter(|(_, passing)| passings.contains(passing)) {
         match passing {
             Passing::Job => scene.job(point).await,
+            Passing::HandIn => scene.hand_in(point).await,
             Passing::Cancel => scene.cancel(point).await,
             Passing::QueueLimit => scene.queue_limit(point).await,
             Passing::Archive => scene.archive(point).await,
@@ -104,6 +110,32 @@ impl Scene {
     async fn job(&mut self, point: &str) {
         let job = self.submit_to_the_dying(point, spec(&self.repo)).await;
         self.succeeds(point, job).await;
+    }
+
+    /// The stack's runner, whose token this is too, runs the job as any other.
+    async fn hand_in(&mut self, point: &str) {
+        let keys = &self.stack.keys;
+        let allow = [("builds".to_owned(), keys.project)].into();
+        self.stack.client().update_runner(keys.runner, &UpdateRunner { allow }).await.expect("it can be allowed");
+        let instance = self.stack.client().runners().await.expect("they are told").items.remove(0).instance;
+        let origin = Origin { namespace: "builds".into(), name: "fix".into(), uid: "uid-1".into() };
+        let wish = HandIn { instance: instance.expect("it has registered"), origin, spec: spec(&self.repo) };
+        self.arm(point).await;
+        let client = self.stack.runner_client().with_retry(PATIENCE);
+        let handing = tokio::spawn({
+            let (client, wish) = (client.clone(), wish.clone());
+            async move { client.hand_in(&wish).await }
+        });
+        self.dies_and_returns(point).await;
+        let job = handing.await.expect("no panic").expect("the client does not give up").job;
+        self.accepted.push(job);
+        self.succeeds(point, job).await;
+        assert_eq!(client.hand_in(&wish).await.expect("it is known").state, State::Succeeded);
+        let made: i64 = sqlx::query_scalar("select count(*) from jobs where origin is not null")
+            .fetch_one(&mut self.stack.sql().await)
+            .await
+            .expect("the database answers");
+        assert_eq!(made, 1, "{point}");
     }
 
     async fn cancel(&mut self, point: &str) {

@@ -247,7 +247,7 @@ async fn room_and_busy_places_are_counted_over_all_organizations() {
     }
     admission::pass(on.state()).await.unwrap();
     let lease = Duration::from_secs(ckrv_types::limits::LEASE_SECONDS);
-    let room = |class| admission::capacity(&on.state().db, on.keys().org, class, lease);
+    let room = |class| admission::capacity(&on.state().db, on.keys().org, class, None, lease);
     let seen = room(None).await.unwrap();
     assert_eq!((seen.runners, seen.free_places), (1, 3));
     assert_eq!(room(Some("big")).await.unwrap().runners, 1);

@@ -4,6 +4,7 @@ mod admission;
 mod cancel;
 mod events;
 mod explain;
+mod handed_in;
 mod idempotency;
 mod leases;
 mod lists;

@@ -1,5 +1,6 @@
 //! The runner's protocol: one instance, a list that can be repeated, observations that count once.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ckrv_client::runner::RunnerClient;
@@ -38,8 +39,8 @@ async fn a_token_is_bound_to_the_first_instance_until_the_runner_is_revoked() {
     let shown = &on.client().runners().await.unwrap().items[0];
     assert_eq!((shown.instance.as_deref(), shown.alive), (None, false));
     // The name is free again.
-    on.client().create_runner(&CreateRunner { name: shown.name.clone() }).await.unwrap();
-    let taken = on.client().create_runner(&CreateRunner { name: shown.name.clone() }).await;
+    on.client().create_runner(&CreateRunner { name: shown.name.clone(), allow: BTreeMap::new() }).await.unwrap();
+    let taken = on.client().create_runner(&CreateRunner { name: shown.name.clone(), allow: BTreeMap::new() }).await;
     assert_eq!(refused(taken), ProblemCode::Conflict);
 }
 

@@ -1,5 +1,6 @@
 //! Tenants are kept apart: by the database whatever the server asks, and by the API as if the others were not there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ckrv_server::db::Db;
@@ -37,7 +38,9 @@ async fn raw_sql_of_the_application_sees_its_own_organization_and_nothing_when_n
     let other = on.organization("other").await;
     for client in [on.client(), on.replica.client(&other.api_key)] {
         let job = submit(&client, spec()).await;
-        client.create_runner(&CreateRunner { name: "r".into() }).await.unwrap();
+        let project = client.whoami().await.unwrap().project;
+        let allow = BTreeMap::from([("*".to_owned(), project)]);
+        client.create_runner(&CreateRunner { name: "r".into(), allow }).await.unwrap();
         let mut sql = on.sql().await;
         for statement in [
             "insert into artifacts (job_id, attempt, name, org_id, status) select id, 1, 'a', org_id, 'pending' from jobs where id = $1",
@@ -47,7 +50,7 @@ async fn raw_sql_of_the_application_sees_its_own_organization_and_nothing_when_n
         }
     }
     let tables = tenant_tables(&mut on.sql().await).await;
-    assert!(tables.len() >= 9, "{tables:?}");
+    assert!(tables.len() >= 10, "{tables:?}");
     let mut app = on.sql_as_app().await;
     for table in &tables {
         assert_eq!(orgs_in(&mut app, table).await, [], "{table} with no organization set");
@@ -112,7 +115,7 @@ async fn what_is_another_organizations_is_not_there() {
     let theirs = on.replica.client(&other.api_key);
     let job = submit(&theirs, spec()).await.id;
     let key = theirs.create_key(&CreateKey { name: "k".into(), project: None, expires_in_days: None }).await.unwrap();
-    let runner = theirs.create_runner(&CreateRunner { name: "r".into() }).await.unwrap();
+    let runner = theirs.create_runner(&CreateRunner { name: "r".into(), allow: BTreeMap::new() }).await.unwrap();
     let ours = on.client();
     for (job, key, runner) in [(job, key.item.id, runner.item.id), (JobId::new(), KeyId::new(), RunnerId::new())] {
         assert_eq!(refused(ours.job(job).await), ProblemCode::NotFound);
@@ -166,7 +169,10 @@ async fn a_key_of_one_project_sees_nothing_of_another_and_manages_nothing() {
     let elsewhere = SubmitJob { spec: spec(), project: Some(on.keys().project) };
     assert_eq!(refused(narrow.submit(&elsewhere).await), ProblemCode::Invalid);
     assert_eq!(refused(narrow.keys().await), ProblemCode::Forbidden);
-    assert_eq!(refused(narrow.create_runner(&CreateRunner { name: "r".into() }).await), ProblemCode::Forbidden);
+    assert_eq!(
+        refused(narrow.create_runner(&CreateRunner { name: "r".into(), allow: BTreeMap::new() }).await),
+        ProblemCode::Forbidden
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ckrv_types::AttemptId;
 use ckrv_types::limits::ASSIGNMENTS_WAIT_SECONDS;
-use ckrv_types::runner::{Assignment, Observation, Observations, Offer, Register, Registered, RunnerHeartbeat};
+use ckrv_types::runner::{Assignments, Observation, Observations, Offer, Register, Registered, RunnerHeartbeat};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RunnerClient;
@@ -28,8 +28,8 @@ pub trait Host: Send + Sync {
     fn offer(&self) -> Offer;
     /// Every attempt that there is anything of.
     fn held(&self) -> Vec<AttemptId>;
-    /// All that should be running, and nothing else.
-    fn assigned(&self, items: Vec<Assignment>);
+    /// All that should be running, and nothing else; and whose jobs may be handed in.
+    fn assigned(&self, list: Assignments);
     /// Held attempts to stop now.
     fn stop(&self, attempts: &[AttemptId]);
     /// Held attempts that the control plane knows nothing of, or nothing any more.
@@ -106,7 +106,7 @@ impl<H: Host> Driver<H> {
             match self.client.assignments(wait, version).await {
                 Ok(assignments) => {
                     version = Some(assignments.version);
-                    self.host.assigned(assignments.items);
+                    self.host.assigned(assignments);
                     backoff = Backoff::for_requests();
                 }
                 Err(error) if error.is_final() => return error,

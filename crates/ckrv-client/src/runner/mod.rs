@@ -7,8 +7,10 @@ pub mod driver;
 
 use std::time::Duration;
 
+use ckrv_types::JobId;
 use ckrv_types::runner::{
-    Assignments, Observations, ObservationsAnswer, Register, Registered, RunnerHeartbeat, RunnerHeartbeatAnswer,
+    Assignments, HandIn, JobStanding, JobStandings, Observations, ObservationsAnswer, Register, Registered,
+    RunnerHeartbeat, RunnerHeartbeatAnswer,
 };
 
 use crate::transport::Transport;
@@ -53,5 +55,18 @@ impl RunnerClient {
     pub async fn observations(&self, seen: &Observations) -> Result<ObservationsAnswer, ClientError> {
         let request = self.transport.post(["v1", "runner", "observations"]).json(seen);
         self.transport.json(request, "an answer to observations").await
+    }
+
+    /// Hands in a job that was made as an object in the runner's cluster.
+    pub async fn hand_in(&self, job: &HandIn) -> Result<JobStanding, ClientError> {
+        self.transport.json(self.transport.post(["v1", "runner", "jobs"]).json(job), "a job's standing").await
+    }
+
+    /// Where jobs stand that this runner has handed in, [`ckrv_types::limits::STANDINGS`] at most; one that is not there
+    /// (any more) is left out.
+    pub async fn standings(&self, jobs: &[JobId]) -> Result<JobStandings, ClientError> {
+        let ids = jobs.iter().map(JobId::to_string).collect::<Vec<_>>().join(",");
+        let request = self.transport.get(["v1", "runner", "jobs"]).query(&[("ids", ids)]);
+        self.transport.json(request, "a list of jobs' standings").await
     }
 }

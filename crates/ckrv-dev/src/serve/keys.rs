@@ -38,7 +38,7 @@ impl Keys {
     /// The tokens of the first organization, which is made now if there is none.
     pub async fn tokens(&self, database: &DatabaseConfig) -> anyhow::Result<Tokens> {
         let (api_key_file, runner_token_file) = (self.folder.join("api-key"), self.folder.join("runner-token"));
-        match admin::bootstrap(&Db::new(database)?, "dev").await {
+        match admin::bootstrap(&Db::new(database)?, "dev", &[]).await {
             Ok(made) => {
                 files::write(&api_key_file, made.api_key.expose().as_bytes())?;
                 files::write(&runner_token_file, made.runner_token.expose().as_bytes())?;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ckrv_types::runner::Assignment;
+use ckrv_types::runner::{ANY_NAMESPACE, Assignment, Assignments};
 use ckrv_types::{AttemptId, JobId};
 
+use crate::crd::AgentJob;
+use crate::names;
 use crate::triggers::Triggers;
 
 /// The list. Clones are the same.
@@ -18,6 +20,8 @@ pub struct Desired {
 #[derive(Default)]
 struct List {
     is_known: bool,
+    /// Whose objects may be handed in.
+    namespaces: Vec<String>,
     wanted: BTreeMap<JobId, Wanted>,
 }
 
@@ -27,6 +31,12 @@ pub struct Wanted {
     pub assignment: Arc<Assignment>,
     /// Its worker never started or does not obey, and somebody asked to cancel: it is to be stopped.
     pub stop: bool,
+}
+
+impl Wanted {
+    fn origin_uid(&self) -> Option<&str> {
+        self.assignment.origin.as_ref().map(|origin| origin.uid.as_str())
+    }
 }
 
 /// What the control plane wants of one job.
@@ -52,6 +62,21 @@ impl Desired {
         }
     }
 
+    /// The job that an object stands for, and what is wanted of it: nothing where another object stands for that job. None:
+    /// there is no such job yet, or it was not this operator that made the object.
+    pub fn of_object(&self, object: &AgentJob) -> Option<(JobId, Answer)> {
+        let (id, uid) = if object.spec.is_by_hand() {
+            (object.status.as_ref()?.job_id.as_ref()?.parse().ok()?, object.metadata.uid.as_deref())
+        } else {
+            (names::own_job_of(object)?, None)
+        };
+        let answer = match self.of(id) {
+            Answer::Wanted(wanted) if wanted.origin_uid() != uid => Answer::NotWanted,
+            answer => answer,
+        };
+        Some((id, answer))
+    }
+
     /// Everything that is wanted.
     pub fn all(&self) -> Vec<Arc<Assignment>> {
         self.list().wanted.values().map(|wanted| Arc::clone(&wanted.assignment)).collect()
@@ -62,8 +87,17 @@ impl Desired {
         self.list().wanted.get(&attempt.job).is_some_and(|wanted| wanted.assignment.attempt == attempt)
     }
 
-    pub fn replace(&self, items: Vec<Assignment>) {
+    /// Whether jobs may be handed in that were made in this namespace; none before the first list.
+    pub fn takes_from(&self, namespace: &str) -> Option<bool> {
+        let list = self.list();
+        list.is_known.then(|| list.namespaces.iter().any(|taken| taken == namespace || taken == ANY_NAMESPACE))
+    }
+
+    /// Answers whether other namespaces' jobs may be handed in than before.
+    pub fn replace(&self, Assignments { items, namespaces, .. }: Assignments) -> bool {
         let mut list = self.list();
+        let is_other = list.namespaces != namespaces;
+        list.namespaces = namespaces;
         let mut before = std::mem::take(&mut list.wanted);
         let is_first = !std::mem::replace(&mut list.is_known, true);
         for item in items {
@@ -72,19 +106,20 @@ impl Desired {
                 .remove(&job)
                 .filter(|known| known.assignment.attempt == item.attempt && known.assignment.started == item.started);
             if same.is_none() {
-                self.triggers.look_at(job);
+                self.triggers.look_at_named(&names::object_of(&item));
             }
             let stop = same.is_some_and(|known| known.stop);
             list.wanted.insert(job, Wanted { assignment: Arc::new(item), stop });
         }
-        for job in before.into_keys() {
-            self.triggers.look_at(job);
+        for gone in before.into_values() {
+            self.triggers.look_at_named(&names::object_of(&gone.assignment));
         }
         drop(list);
-        if is_first {
+        if is_first || is_other {
             self.triggers.look_at_all();
         }
         self.triggers.look_for_new();
+        is_other
     }
 
     pub fn stop(&self, attempts: &[AttemptId]) {
@@ -94,7 +129,7 @@ impl Desired {
                 && wanted.assignment.attempt == *attempt
                 && !std::mem::replace(&mut wanted.stop, true)
             {
-                self.triggers.look_at(attempt.job);
+                self.triggers.look_at_named(&names::object_of(&wanted.assignment));
             }
         }
     }
@@ -103,11 +138,15 @@ impl Desired {
     pub fn forget(&self, attempts: &[AttemptId]) {
         let mut list = self.list();
         for attempt in attempts {
+            let name = match list.wanted.get(&attempt.job) {
+                Some(wanted) => names::object_of(&wanted.assignment),
+                // What is left of it may have to go though it was not wanted before either.
+                None => attempt.job.to_string(),
+            };
             if list.wanted.get(&attempt.job).is_some_and(|wanted| wanted.assignment.attempt == *attempt) {
                 list.wanted.remove(&attempt.job);
             }
-            // What is left of it may have to go though it was not wanted before either.
-            self.triggers.look_at(attempt.job);
+            self.triggers.look_at_named(&name);
         }
     }
 

@@ -1,8 +1,7 @@
 //! Does what a plan says. Every write may be repeated: names are deterministic, deletions and patches name the UID that they
 //! mean, and what exists already is as good as made.
 
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ckrv_types::AttemptId;
 use k8s_openapi::ByteString;
@@ -18,6 +17,7 @@ use super::Context;
 use super::plan::{Action, Note, Plan, View, refused};
 use crate::causes::{Trouble, TroubleKind};
 use crate::control::desired::Answer;
+use crate::control::job_spec;
 use crate::crd::{AgentJob, AgentJobStatus, GROUP, VERSION};
 use crate::pod::{Blueprint, TOKEN_KEY};
 use crate::{names, policy};
@@ -44,6 +44,7 @@ type Applied<T = ()> = Result<T, ApplyError>;
 
 /// Does everything, in order; answers when to look again.
 pub async fn apply(plan: Plan, view: &View, context: &Context) -> Applied<Option<Duration>> {
+    forget_old(view, context);
     let mut look_again = plan.look_again;
     for action in plan.actions {
         if let Some(trouble) = apply_one(action, view, context).await?
@@ -60,6 +61,15 @@ pub async fn apply(plan: Plan, view: &View, context: &Context) -> Applied<Option
     Ok(look_again)
 }
 
+/// What the control plane has said of a job is old while an attempt of it runs here, and of no use when it is over.
+fn forget_old(view: &View, context: &Context) {
+    let is_over = view.job.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+    let has_attempt = view.attempt.is_some() && matches!(view.wanted, Answer::Wanted(_));
+    if view.by_hand.is_some() && (is_over || has_attempt) {
+        context.handing.forget(&view.job.uid().unwrap_or_default());
+    }
+}
+
 /// Answers trouble where the cluster does not have the pod.
 async fn apply_one(action: Action, view: &View, context: &Context) -> Applied<Option<Trouble>> {
     match action {
@@ -70,6 +80,12 @@ async fn apply_one(action: Action, view: &View, context: &Context) -> Applied<Op
         Action::DeleteJob => delete_job(view, context).await?,
         Action::Publish(note) => publish(note, view, context),
         Action::Tell(observation) => context.reports.tell(observation),
+        Action::HandIn => {
+            if let Some(wish) = job_spec::hand_in(&view.job, &context.instance) {
+                context.handing.hand_in(wish);
+            }
+        }
+        Action::Ask(job) => context.handing.ask(&view.job.uid().unwrap_or_default(), &view.job.name_any(), job),
     }
     Ok(None)
 }
@@ -165,7 +181,7 @@ const APPLY_AGAIN: Duration = Duration::from_mins(1);
 /// Before the first pod of a class, after each change of it, and again now and then.
 async fn ensure_policy(view: &View, context: &Context) -> Applied {
     let class = &view.class;
-    let known = context.policies.lock().unwrap_or_else(PoisonError::into_inner).get(&class.name).cloned();
+    let known = context.memory.policy(&class.name);
     if known.is_some_and(|(version, at)| version == class.version && at.elapsed() < APPLY_AGAIN) {
         return Ok(());
     }
@@ -175,8 +191,7 @@ async fn ensure_policy(view: &View, context: &Context) -> Applied {
     context.metrics.wrote("networkpolicy", "apply");
     let applied = policies.patch(&policy::name(&class.name), &apply_params(), &Patch::Apply(&policy)).await;
     applied.map_err(failed("apply the class's network policy"))?;
-    let mut policies = context.policies.lock().unwrap_or_else(PoisonError::into_inner);
-    policies.insert(class.name.clone(), (class.version.clone(), Instant::now()));
+    context.memory.applied_policy(&class.name, class.version.clone());
     Ok(())
 }
 
@@ -201,20 +216,27 @@ async fn write_status(status: &AgentJobStatus, view: &View, context: &Context) -
 }
 
 async fn delete_pod(name: &str, uid: String, grace_seconds: Option<u32>, context: &Context) -> Applied {
+    if context.memory.is_going(&uid) {
+        return Ok(());
+    }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.config.namespace);
-    let params = DeleteParams { grace_period_seconds: grace_seconds, ..only(uid) };
+    let params = DeleteParams { grace_period_seconds: grace_seconds, ..only(uid.clone()) };
     context.metrics.wrote("pod", "delete");
-    tolerate_gone(pods.delete(name, &params).await.map(drop)).map_err(failed("delete the pod"))
+    tolerate_gone(pods.delete(name, &params).await.map(drop)).map_err(failed("delete the pod"))?;
+    context.memory.goes(uid);
+    Ok(())
 }
 
 async fn delete_job(view: &View, context: &Context) -> Applied {
-    let Some(uid) = view.job.uid() else { return Ok(()) };
+    let Some(uid) = view.job.uid().filter(|uid| !context.memory.is_going(uid)) else { return Ok(()) };
     // First this, so that nobody takes the disappearance for a wish to cancel.
-    context.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone());
-    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..only(uid) };
+    context.memory.removed().insert(uid.clone());
+    let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..only(uid.clone()) };
     context.metrics.wrote("agentjob", "delete");
     let deleted = jobs(context).delete(&view.job.name_any(), &params).await.map(drop);
-    tolerate_gone(deleted).map_err(failed("delete the AgentJob"))
+    tolerate_gone(deleted).map_err(failed("delete the AgentJob"))?;
+    context.memory.goes(uid);
+    Ok(())
 }
 
 /// In the background: an Event tells people, nothing depends on it.

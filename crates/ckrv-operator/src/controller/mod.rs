@@ -4,26 +4,27 @@
 //! but by the list that was heard last and by reports that somebody else sends.
 
 mod apply;
+mod memory;
 mod observe;
 pub mod plan;
 pub mod status;
 
-use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use ckrv_client::Backoff;
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::controller::{Action, Config as Concurrency, Error as ControllerError, applier};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
+pub use memory::Memory;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::control::desired::Desired;
+use crate::control::handing::Handing;
 use crate::control::reports::Reports;
 use crate::crd::AgentJob;
 use crate::metrics::Metrics;
@@ -32,8 +33,6 @@ use crate::triggers::Look;
 
 /// AgentJobs looked at at once.
 const CONCURRENCY: u16 = 32;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What every reconciliation works with.
 pub struct Context {
@@ -44,29 +43,12 @@ pub struct Context {
     pub stores: Stores,
     pub desired: Desired,
     pub reports: Reports,
+    pub handing: Handing,
+    /// The cluster's id, to which the runner's token is bound.
+    pub instance: String,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
-    /// Objects that this operator has deleted itself, by UID: their disappearance is nobody's wish to cancel.
-    pub removed: Mutex<HashSet<String>>,
-    /// Classes whose NetworkPolicy was applied: for which version of the class, and when.
-    pub policies: Mutex<HashMap<String, (Option<String>, Instant)>>,
-    failing: Mutex<HashMap<String, Backoff>>,
-}
-
-impl Context {
-    pub fn new(
-        client: Client,
-        config: Arc<Config>,
-        owner: OwnerReference,
-        stores: Stores,
-        desired: Desired,
-        reports: Reports,
-        recorder: Recorder,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let (removed, policies, failing) = Default::default();
-        Self { client, config, owner, stores, desired, reports, recorder, metrics, removed, policies, failing }
-    }
+    pub memory: Memory,
 }
 
 /// Looks at AgentJobs whenever it is told to, for ever.
@@ -102,19 +84,14 @@ async fn reconcile(job: Arc<AgentJob>, context: Arc<Context>) -> Result<Action, 
     let result = apply::apply(plan, &view, &context).await;
     context.metrics.reconciled(began.elapsed(), result.is_ok());
     let again = result?;
-    context.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.name_any());
+    context.memory.succeeded(&job.name_any());
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
 fn on_error(job: Arc<AgentJob>, error: &apply::ApplyError, context: Arc<Context>) -> Action {
-    let mut failing = context.failing.lock().unwrap_or_else(PoisonError::into_inner);
-    // What is gone by itself needs no memory.
-    failing.retain(|name, _| {
-        *name == job.name_any() || context.stores.jobs.find(|kept| kept.name_any() == *name).is_some()
-    });
-    let backoff = failing.entry(job.name_any()).or_insert_with(|| Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
-    Action::requeue(backoff.pause(error.retry_after()))
+    let is_there = |name: &str| context.stores.jobs.find(|kept| kept.name_any() == name).is_some();
+    Action::requeue(context.memory.failed(&job.name_any(), error.retry_after(), is_there))
 }
 
 /// An error with what caused it.

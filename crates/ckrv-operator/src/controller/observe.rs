@@ -9,14 +9,16 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::Context;
-use super::plan::{Class, View};
+use super::plan::{ByHand, Class, View};
 use crate::control::desired::Answer;
+use crate::control::handing::Handed;
 use crate::crd::{AgentJob, JobClassSpec};
 use crate::names;
 
 pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
-    let id = names::job_of(&job.metadata).filter(|id| is_ours(job) && id.to_string() == job.spec.job_id);
-    let number = names::attempt_number(&job.metadata);
+    let (id, wanted) = context.desired.of_object(job).unzip();
+    let wanted = wanted.unwrap_or(Answer::Unknown);
+    let number = number(job, &wanted);
     let pod = |number: u32| {
         let name = AttemptId { job: id?, number }.to_string();
         let pod = context.stores.pods.get(&ObjectRef::new(&name).within(&context.config.namespace))?;
@@ -25,13 +27,34 @@ pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
     };
     View {
         attempt: id.map(|job| AttemptId { job, number }),
-        wanted: id.map_or(Answer::Unknown, |id| context.desired.of(id)),
+        wanted,
+        by_hand: job.spec.is_by_hand().then(|| by_hand(job, context)),
         pod: pod(number),
         earlier_pods: (1..number).filter_map(pod).collect(),
         class: class(job, context),
         graces: context.config.graces,
         now: Timestamp::now(),
         job: Arc::clone(job),
+    }
+}
+
+/// The number of the attempt that the object stands for. Of one that was made by hand nothing but the status is written, so
+/// there the list says it.
+fn number(job: &AgentJob, wanted: &Answer) -> u32 {
+    if !job.spec.is_by_hand() {
+        return names::attempt_number(&job.metadata);
+    }
+    let told = job.status.as_ref().and_then(|status| u32::try_from(status.attempt?).ok()).unwrap_or(1);
+    match wanted {
+        Answer::Wanted(wanted) => wanted.assignment.attempt.number.max(told),
+        _ => told,
+    }
+}
+
+fn by_hand(job: &AgentJob, context: &Context) -> ByHand {
+    ByHand {
+        handed: job.metadata.uid.as_ref().map_or(Handed::Unknown, |uid| context.handing.of(uid)),
+        is_allowed: context.desired.takes_from(&context.config.namespace),
     }
 }
 
@@ -48,10 +71,6 @@ fn class(job: &AgentJob, context: &Context) -> Class {
         }
         None => Class { name, version: None, spec: None },
     }
-}
-
-fn is_ours(job: &AgentJob) -> bool {
-    job.labels().get(names::MANAGED_BY).is_some_and(|manager| manager == names::MANAGER)
 }
 
 fn is_owned(pod: &Pod, job: &AgentJob) -> bool {

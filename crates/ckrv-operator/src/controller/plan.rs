@@ -2,16 +2,18 @@
 //!
 //! 1. Not ours, or being deleted: say so.
 //! 2. Not wanted (any more): remove it; its pod and secret go with it.
-//! 3. Wanted: the pod of the wanted attempt is made, watched, and judged by [`crate::causes`]. Trouble that may pass is borne
+//! 3. Made by hand: handed in first, and kept after its job's end ([`by_hand`]).
+//! 4. Wanted: the pod of the wanted attempt is made, watched, and judged by [`crate::causes`]. Trouble that may pass is borne
 //!    for its grace, counted from when the status first told of it, so that a restart forgets nothing.
 
+mod by_hand;
 mod judged;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ckrv_types::runner::{Observation, Phase};
-use ckrv_types::{AttemptId, Cause};
+use ckrv_types::{AttemptId, Cause, JobId};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 
@@ -20,6 +22,7 @@ use super::status::{self, Facts};
 use crate::causes::{self, End, Trouble, TroubleKind};
 use crate::config::Graces;
 use crate::control::desired::{Answer, Wanted};
+use crate::control::handing::Handed;
 use crate::crd::{AgentJob, AgentJobStatus, JobClassSpec};
 
 /// A pod that was told to go has this long, in seconds, where its worker does not obey.
@@ -30,15 +33,24 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Everything that a plan depends on.
 pub struct View {
     pub job: Arc<AgentJob>,
-    /// None: the object was not made by this operator.
+    /// None: the object stands for no job, or none yet.
     pub attempt: Option<AttemptId>,
     pub wanted: Answer,
+    /// Of an object that somebody has made.
+    pub by_hand: Option<ByHand>,
     /// Of the attempt that the object stands for.
     pub pod: Option<Arc<Pod>>,
     pub earlier_pods: Vec<Arc<Pod>>,
     pub class: Class,
     pub graces: Graces,
     pub now: Timestamp,
+}
+
+/// What is known at the control plane of an object that somebody has made.
+pub struct ByHand {
+    pub handed: Handed,
+    /// Whether jobs of this namespace may be handed in; none: that was not heard yet.
+    pub is_allowed: Option<bool>,
 }
 
 /// The job's class as it is now.
@@ -71,6 +83,10 @@ pub enum Action {
     WriteStatus(Box<AgentJobStatus>),
     Publish(Note),
     Tell(Observation),
+    /// To the control plane: a new job.
+    HandIn,
+    /// To the control plane: where this job stands.
+    Ask(JobId),
     /// With its pods and secrets.
     DeleteJob,
 }
@@ -85,12 +101,21 @@ pub struct Note {
 
 /// What is to be done.
 pub fn plan(view: &View) -> Plan {
-    let Some(attempt) = view.attempt else { return foreign(view) };
+    match (&view.by_hand, view.attempt, &view.wanted) {
+        (_, Some(attempt), _) if view.job.metadata.deletion_timestamp.is_some() => deleted(view, attempt),
+        (_, None, _) if view.job.metadata.deletion_timestamp.is_some() => Plan::default(),
+        (Some(hand), attempt, _) => by_hand::plan(view, hand, attempt),
+        (None, None, _) => foreign(view),
+        (None, Some(_), Answer::NotWanted) => Plan { actions: vec![Action::DeleteJob], look_again: None },
+        (None, Some(attempt), _) => attempted(view, attempt),
+    }
+}
+
+/// It has an attempt, or may have one.
+fn attempted(view: &View, attempt: AttemptId) -> Plan {
     let wanted = match &view.wanted {
-        _ if view.job.metadata.deletion_timestamp.is_some() => return deleted(view, attempt),
-        Answer::NotWanted => return Plan { actions: vec![Action::DeleteJob], look_again: None },
-        Answer::Unknown => None,
         Answer::Wanted(wanted) => Some(wanted),
+        Answer::Unknown | Answer::NotWanted => None,
     };
     if let Some(wanted) = wanted {
         let number = wanted.assignment.attempt.number;
@@ -121,24 +146,24 @@ fn and_no_earlier(view: &View, mut plan: Plan) -> Plan {
     plan
 }
 
-/// Somebody made it by hand.
+/// Somebody made it by hand, and as if he were the operator.
 fn foreign(view: &View) -> Plan {
-    let facts = Facts { accepted: Some(("NotAssigned", NOT_ASSIGNED)), ..Facts::default() };
-    write_if_new(view, &facts)
+    by_hand::reject(view, "NotAssigned", NOT_ASSIGNED.to_owned())
 }
 
-const NOT_ASSIGNED: &str = "no job of the control plane was assigned as this object; submit jobs with `ckrv run`";
+const NOT_ASSIGNED: &str = "no job of the control plane was assigned as this object: spec.jobID is the operator's alone; to make a job, say spec.repo";
 
 /// Somebody deletes it, and waits for what belongs to it to go first.
 fn deleted(view: &View, attempt: AttemptId) -> Plan {
     let is_wanted = matches!(&view.wanted, Answer::Wanted(wanted) if wanted.assignment.attempt == attempt);
-    let actions = is_wanted.then(|| Action::Tell(cancelled(attempt))).into_iter().collect();
+    let name = view.job.metadata.name.as_deref().unwrap_or_default();
+    let actions = is_wanted.then(|| Action::Tell(cancelled(attempt, name))).into_iter().collect();
     Plan { actions, look_again: is_wanted.then_some(TELL_AGAIN) }
 }
 
 /// What is told of an attempt whose object was deleted.
-pub fn cancelled(attempt: AttemptId) -> Observation {
-    let message = format!("AgentJob {} was deleted in the cluster", attempt.job);
+pub fn cancelled(attempt: AttemptId, object: &str) -> Observation {
+    let message = format!("AgentJob {object} was deleted in the cluster");
     ended(attempt, &End::new(Cause::CancelledByRunner, message))
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::plan::View;
 use crate::causes::{End, TroubleKind};
-use crate::crd::{AgentJobStatus, JobPhase};
+use crate::crd::{AgentJobStatus, JobPhase, JobWork};
 
 /// What is seen of an attempt, to be told in its AgentJob's status.
 #[derive(Default)]
@@ -19,8 +19,19 @@ pub struct Facts {
     pub message: Option<String>,
     pub trouble: Option<TroubleKind>,
     pub disruption: Option<End>,
-    /// Why the object is not accepted (reason, message); none: it is.
-    pub accepted: Option<(&'static str, &'static str)>,
+    /// Why the object is not accepted; none: it is.
+    pub rejected: Option<&'static str>,
+    /// The job is over, of an object that tells so.
+    pub over: Option<Over>,
+}
+
+/// How a job ended.
+pub struct Over {
+    pub at: Timestamp,
+    pub exit_code: Option<i32>,
+    pub work: Option<JobWork>,
+    /// As the reason of a condition.
+    pub reason: &'static str,
 }
 
 const TRUE: &str = "True";
@@ -35,7 +46,7 @@ pub fn of(view: &View, facts: &Facts) -> AgentJobStatus {
         let is_current = status.attempt == facts.attempt.map(|attempt| attempt.number.into());
         is_current && status.conditions.iter().any(|told| told.type_ == STARTED && told.status == TRUE)
     });
-    let conditions = conditions(facts, was_started).into_iter().map(|told| Condition {
+    let conditions = conditions(view, facts, was_started).into_iter().map(|told| Condition {
         last_transition_time: since(before, &told).unwrap_or(Time(to_seconds(view.now))),
         message: told.message,
         observed_generation: view.job.metadata.generation,
@@ -45,14 +56,30 @@ pub fn of(view: &View, facts: &Facts) -> AgentJobStatus {
     });
     AgentJobStatus {
         observed_generation: view.job.metadata.generation,
-        phase: facts.phase,
+        job_id: facts.attempt.map(|attempt| attempt.job.to_string()),
+        phase: phase(view, facts),
         attempt: facts.attempt.map(|attempt| attempt.number.into()),
         pod_name: facts.pod_name.clone(),
         node: facts.node.clone(),
         cause: facts.cause.map(|cause| cause.as_str().to_owned()),
         message: facts.message.clone(),
+        exit_code: facts.over.as_ref().and_then(|over| over.exit_code),
+        result: facts.over.as_ref().and_then(|over| over.work.clone()),
+        completion_time: facts.over.as_ref().map(|over| Time(to_seconds(over.at))),
         conditions: conditions.collect(),
     }
+}
+
+/// An object that is kept tells of its job's end: another attempt may follow one that has failed.
+fn phase(view: &View, facts: &Facts) -> Option<JobPhase> {
+    match facts.phase {
+        Some(JobPhase::Failed) if may_go_on(view, facts) => Some(JobPhase::Pending),
+        phase => phase,
+    }
+}
+
+fn may_go_on(view: &View, facts: &Facts) -> bool {
+    view.by_hand.is_some() && facts.over.is_none()
 }
 
 /// Since when an attempt has had this trouble.
@@ -76,22 +103,23 @@ struct Told {
     message: String,
 }
 
-fn conditions(facts: &Facts, was_started: bool) -> Vec<Told> {
+fn conditions(view: &View, facts: &Facts, was_started: bool) -> Vec<Told> {
     let told = |kind, is_so: bool, reason| Told {
         kind,
         status: if is_so { TRUE } else { FALSE },
         reason,
         message: String::new(),
     };
-    if let Some((reason, message)) = facts.accepted {
-        return vec![Told { message: message.to_owned(), ..told("Accepted", false, reason) }];
-    }
     let message = facts.message.clone().unwrap_or_default();
-    let has_run = was_started || matches!(facts.phase, Some(JobPhase::Running | JobPhase::Completed));
+    if let Some(reason) = facts.rejected {
+        return vec![Told { message, ..told("Accepted", false, reason) }];
+    }
+    let runs = matches!(facts.phase, Some(JobPhase::Running | JobPhase::Completed | JobPhase::Succeeded));
+    let has_run = was_started || runs;
     let unscheduled = facts.trouble.filter(|kind| kind.is_before_scheduling());
     let unstarted = facts.trouble.filter(|kind| !kind.is_before_scheduling());
     let is_scheduled = facts.node.is_some();
-    let mut all = vec![told("Accepted", true, "Assigned")];
+    let mut all = vec![told("Accepted", true, if view.by_hand.is_some() { "Submitted" } else { "Assigned" })];
     all.push(match unscheduled {
         Some(kind) => Told { message: message.clone(), ..told("Scheduled", false, kind.reason()) },
         None if is_scheduled => told("Scheduled", true, "Scheduled"),
@@ -104,12 +132,16 @@ fn conditions(facts: &Facts, was_started: bool) -> Vec<Told> {
         (None, None) => told(STARTED, false, "Waiting"),
     });
     all.push(match (facts.phase, facts.cause) {
+        _ if let Some(over) = &facts.over => Told { message, ..told("Completed", true, over.reason) },
+        (_, Some(cause)) if may_go_on(view, facts) => Told { message, ..told("Completed", false, cause_reason(cause)) },
+        _ if may_go_on(view, facts) => told("Completed", false, "NotEnded"),
         (Some(JobPhase::Completed), _) => told("Completed", true, "WorkerFinished"),
         (_, Some(cause)) => Told { message, ..told("Completed", true, cause_reason(cause)) },
         _ => told("Completed", false, "NotEnded"),
     });
     // The worker ends with zero only when the control plane has sealed its log.
     all.push(match facts.phase {
+        _ if facts.over.is_some() => told("LogSealed", true, "Sealed"),
         Some(JobPhase::Completed) => told("LogSealed", true, "WorkerFinished"),
         _ => told("LogSealed", false, "NotEnded"),
     });

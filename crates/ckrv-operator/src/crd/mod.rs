@@ -2,11 +2,15 @@
 
 mod agent_job;
 mod job_class;
+mod limits;
+mod status;
 
-pub use agent_job::{AgentJob, AgentJobSpec, AgentJobStatus, JobLimits, JobPhase};
+pub use agent_job::{AgentJob, AgentJobSpec};
 pub use job_class::{JobClass, JobClassSpec};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+pub use limits::{JobLimits, JobRetries};
+pub use status::{AgentJobStatus, JobPhase, JobWork};
 
 /// Of both kinds, and of every label and annotation of ours.
 pub const GROUP: &str = "ckrv.dev";

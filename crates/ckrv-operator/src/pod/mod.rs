@@ -133,7 +133,7 @@ impl Blueprint<'_> {
 
     /// Only behind all that the worker and the control plane keep themselves.
     fn deadline(&self) -> i64 {
-        let JobLimits { start_seconds, run_seconds, grace_seconds } = self.limits;
+        let JobLimits { start_seconds, run_seconds, grace_seconds, .. } = self.limits;
         2 * start_seconds
             + run_seconds
             + grace_seconds

@@ -23,8 +23,14 @@ struct CapacityRow {
     free_places: i64,
 }
 
-/// For an attempt of `org` and `class` (none: any runner takes it).
-pub async fn capacity(db: &Db, org: OrgId, class: Option<&str>, lease: Duration) -> Result<Capacity, sqlx::Error> {
+/// For an attempt of `org` and `class` (none: any runner takes it), which may be for one runner only.
+pub async fn capacity(
+    db: &Db,
+    org: OrgId,
+    class: Option<&str>,
+    only: Option<RunnerId>,
+    lease: Duration,
+) -> Result<Capacity, sqlx::Error> {
     let mut tx = db.system().await?;
     let row: CapacityRow = sqlx::query_as(
         "select count(*) as runners,
@@ -33,11 +39,13 @@ pub async fn capacity(db: &Db, org: OrgId, class: Option<&str>, lease: Duration)
             ), 0)), 0)::bigint as free_places
          from runners r
          where r.revoked_at is null and r.beat_at > now() - make_interval(secs => $3)
-           and (r.org_id is null or r.org_id = $1) and ($2::text is null or $2 = any (r.classes))",
+           and (r.org_id is null or r.org_id = $1) and ($2::text is null or $2 = any (r.classes))
+           and ($4::uuid is null or r.id = $4)",
     )
     .bind(org.uuid())
     .bind(class)
     .bind(lease.as_secs_f64())
+    .bind(only.map(RunnerId::uuid))
     .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;

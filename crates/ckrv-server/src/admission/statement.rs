@@ -14,8 +14,8 @@ order by r.capacity - (select count(*) from attempts a where a.runner_id = r.id 
 /// Assigns to runner $1 what it should run next, $2 at most. One row an attempt: job, seconds waited.
 ///
 /// - `org`: who waits, and how many more attempts of it may run: here, and at all.
-/// - `waiting`: the first so many of each, from the index that has them in order, so that a long queue costs nothing. Each
-///   has its turn: how many attempts its organization would be running with it.
+/// - `waiting`: of what this runner may be given, the first so many of each, from the index that has them in order, so that
+///   a long queue costs nothing. Each has its turn: how many attempts its organization would be running with it.
 /// - `chosen`: by priority; then by turn (organizations alternate, and who runs least goes first) and whose turn was
 ///   longest ago; then by age.
 /// - `locked`: the jobs' rows first, as everywhere; one that somebody is changing right now is left for the next pass.
@@ -44,7 +44,7 @@ with runner as (
             row_number() over (order by a.priority desc, a.queued_at, a.job_id) as place
         from attempts a
         where a.org_id = org.id and a.state = 'queued' and a.not_before <= now()
-            and (a.class is null or a.class = any (org.classes))
+            and (a.class is null or a.class = any (org.classes)) and (a.only_runner is null or a.only_runner = $1)
         order by a.priority desc, a.queued_at, a.job_id
         limit org.room
     ) w

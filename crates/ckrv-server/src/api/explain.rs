@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use ckrv_types::job::{Explanation, QueuePosition};
-use ckrv_types::{Attempt, AttemptId, Job, JobId, State as JobState};
+use ckrv_types::{Attempt, AttemptId, Job, JobId, RunnerId, State as JobState};
 use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -47,11 +47,12 @@ async fn explain(
     tx.commit().await?;
     let lease = Duration::from_secs(state.config.lease_seconds);
     let queue = match place {
-        Some(place) => Some(Queue {
-            able: admission::capacity(&state.db, auth.org, place.class.as_deref(), lease).await?,
-            any: admission::capacity(&state.db, auth.org, None, lease).await?,
-            place,
-        }),
+        Some(place) => {
+            let only = place.only_runner.map(RunnerId::from_uuid);
+            let able = admission::capacity(&state.db, auth.org, place.class.as_deref(), only, lease).await?;
+            let any = admission::capacity(&state.db, auth.org, None, only, lease).await?;
+            Some(Queue { place, able, any })
+        }
         None => None,
     };
     let notes = notes.into_iter().filter_map(|note| note.message).collect();
@@ -150,6 +151,10 @@ impl Queue {
         }
         if able.runners == 0 {
             return match &place.class {
+                _ if place.only_runner.is_some() && any.runners == 0 => (
+                    "The runner of the cluster in which it was made is not alive, and it is for no other.".to_owned(),
+                    Some("see to the cluster's operator; `ckrv runner list` shows when it was last seen".to_owned()),
+                ),
                 Some(class) if any.runners > 0 => (
                     format!("No living runner offers the class `{class}`."),
                     Some(

@@ -49,8 +49,16 @@ async fn submit(
         return Ok(Created::below(COLLECTION, answer));
     }
     let project = allowed_project(&auth, project)?;
-    let new =
-        NewJob { id: JobId::new(), org: auth.org, project, key: auth.key, spec: &spec, repo: &repo, retry_of: None };
+    let new = NewJob {
+        id: JobId::new(),
+        org: auth.org,
+        project,
+        key: Some(auth.key),
+        spec: &spec,
+        repo: &repo,
+        retry_of: None,
+        handed_in: None,
+    };
     accept(&state, tx, &once, new).await
 }
 
@@ -125,10 +133,11 @@ async fn retry(
         id: JobId::new(),
         org: auth.org,
         project: Some(old.project),
-        key: auth.key,
+        key: Some(auth.key),
         spec: &old.spec,
         repo: &repo,
         retry_of: Some(id),
+        handed_in: None,
     };
     accept(&state, tx, &once, new).await
 }
@@ -154,7 +163,7 @@ pub(super) async fn existing(tx: &mut Tx, auth: &Auth, id: JobId) -> ApiResult<J
 }
 
 /// The specification's rules; answers the repository's URL as it was understood.
-fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
+pub fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
     let policy = state.config.repo_policy();
     let errors = spec.check(&policy);
     if !errors.is_empty() {

@@ -4,7 +4,7 @@
 mod events;
 mod explain;
 mod job_list;
-mod jobs;
+pub mod jobs;
 mod keys;
 mod once;
 mod runners;
@@ -63,7 +63,7 @@ fn no_such(what: &str, id: impl std::fmt::Display) -> ApiError {
 }
 
 /// 422 for one field.
-fn invalid(field: &str, message: impl Into<String>) -> ApiError {
+pub fn invalid(field: &str, message: impl Into<String>) -> ApiError {
     invalid_fields(vec![FieldError { field: field.to_owned(), message: message.into() }])
 }
 

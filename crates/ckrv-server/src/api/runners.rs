@@ -1,31 +1,33 @@
 //! Runners: the organization's own, and those of the platform that serve it. A key that is limited to a project manages
 //! none.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use ckrv_types::identity::{CreateRunner, RunnerInfo, WithToken};
+use ckrv_types::identity::{CreateRunner, RunnerInfo, UpdateRunner, WithToken};
+use ckrv_types::runner::ANY_NAMESPACE;
 use ckrv_types::token::TokenKind;
-use ckrv_types::{Page, Problem, ProblemCode, RunnerId};
+use ckrv_types::{OrgId, Page, Problem, ProblemCode, ProjectId, RunnerId, limits, spec};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
-use super::{Created, check_name, no_such};
+use super::{Created, check_name, invalid, no_such};
 use crate::admission;
 use crate::auth::Auth;
 use crate::db::{Tx, runners};
-use crate::error::ApiResult;
-use crate::http::extract::{Body, Path, parse_json};
+use crate::error::{ApiError, ApiResult};
+use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::state::AppState;
 
 const RUNNERS: Tokened = Tokened { collection: "/v1/runners", kind: TokenKind::Runner };
 
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(update, revoke))
 }
 
 /// List the organization's runners and the platform's, newest first.
@@ -33,7 +35,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, body = Page<RunnerInfo>), Authenticated))]
 async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json<Page<RunnerInfo>>> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let mut items = runners::list(&mut tx, Duration::from_secs(state.config.lease_seconds)).await?;
+    let mut items = runners::list(&mut tx, lease(&state)).await?;
     tx.commit().await?;
     let ids: Vec<RunnerId> = items.iter().map(|runner| runner.id).collect();
     let busy = admission::busy(&state.db, &ids).await?;
@@ -57,18 +59,50 @@ async fn create(
     Body(body): Body,
 ) -> ApiResult<Created> {
     auth.whole_organization()?;
-    let CreateRunner { name } = parse_json(&headers, &body)?;
+    let CreateRunner { name, allow } = parse_json(&headers, &body)?;
     check_name(&name)?;
+    check_allowed(&allow)?;
     let once = Once::new(&auth, "POST /v1/runners", &key, &[&body]);
     let (id, org) = (RunnerId::new(), auth.org);
-    let insert = async |tx: &mut Tx, hash| match runners::create(tx, org, id, &name, &hash).await {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(Problem::new(ProblemCode::Conflict)
-            .detail(format!("The organization has a runner named `{name}` already."))
-            .hint("Choose another name.")
-            .into()),
-        made => Ok(made?),
+    let insert = async |tx: &mut Tx, hash| {
+        match runners::create(tx, org, id, &name, &hash).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(taken(&name)),
+            made => made?,
+        }
+        set_allowed(tx, org, id, &allow).await?;
+        runners::get(tx, id, lease(&state)).await?.ok_or(ApiError::Internal("a runner was made and is not there"))
     };
     RUNNERS.make(&state, &auth, &once, id, insert).await
+}
+
+/// Say anew of which namespaces of its cluster a runner may hand in jobs, and into which projects they go.
+///
+/// Jobs that were handed in before stay where they are.
+#[utoipa::path(patch, path = "/v1/runners/{id}", tag = "identity", operation_id = "updateRunner",
+    params(("id" = RunnerId, Path)), request_body = UpdateRunner,
+    responses((status = 200, body = RunnerInfo), Authenticated, JsonBody, NotFound))]
+async fn update(
+    State(state): State<AppState>,
+    auth: Auth,
+    Path(id): Path<RunnerId>,
+    Json(UpdateRunner { allow }): Json<UpdateRunner>,
+) -> ApiResult<axum::Json<RunnerInfo>> {
+    auth.whole_organization()?;
+    check_allowed(&allow)?;
+    let mut tx = state.db.tenant(auth.org).await?;
+    let mut known = runners::get(&mut tx, id, lease(&state)).await?.ok_or_else(|| no_such("runner", id))?;
+    if known.platform {
+        return Err(Problem::new(ProblemCode::Forbidden)
+            .detail("A runner of the platform hands in no jobs.")
+            .hint("Make a runner of the organization: ckrv runner create NAME --allow NAMESPACE=PROJECT")
+            .into());
+    }
+    runners::disallow(&mut tx, id).await?;
+    set_allowed(&mut tx, auth.org, id, &allow).await?;
+    tx.commit().await?;
+    state.wake.notify_runner(id);
+    known.busy = admission::busy(&state.db, &[id]).await?.get(&id).copied().unwrap_or_default();
+    Ok(axum::Json(RunnerInfo { allow, ..known }))
 }
 
 /// Revoke a runner: its token is refused everywhere within a minute, and what it had not started goes to others.
@@ -84,4 +118,32 @@ async fn revoke(State(state): State<AppState>, auth: Auth, Path(id): Path<Runner
     tx.commit().await?;
     state.credentials.runners.forget(|auth| auth.runner == id);
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_allowed(tx: &mut Tx, org: OrgId, id: RunnerId, allow: &BTreeMap<String, ProjectId>) -> ApiResult<()> {
+    match runners::allow(tx, org, id, allow).await {
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            Err(invalid("allow", "there is no such project"))
+        }
+        set => Ok(set?),
+    }
+}
+
+fn check_allowed(allow: &BTreeMap<String, ProjectId>) -> ApiResult<()> {
+    let is_namespace = |name: &String| name == ANY_NAMESPACE || spec::is_name(name);
+    if allow.len() <= limits::RUNNER_NAMESPACES && allow.keys().all(is_namespace) {
+        return Ok(());
+    }
+    Err(invalid("allow", format!("at most {} names of namespaces, or `*`", limits::RUNNER_NAMESPACES)))
+}
+
+fn taken(name: &str) -> ApiError {
+    Problem::new(ProblemCode::Conflict)
+        .detail(format!("The organization has a runner named `{name}` already."))
+        .hint("Choose another name.")
+        .into()
+}
+
+fn lease(state: &AppState) -> Duration {
+    Duration::from_secs(state.config.lease_seconds)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ckrv_types::runner::Origin;
 use ckrv_types::spec::Limits;
 use ckrv_types::{AttemptId, JobId, OrgId, RunnerId};
 use sqlx::types::{Json, Uuid};
@@ -20,6 +21,7 @@ pub struct Assigned {
     pub limits: Limits,
     pub started: bool,
     pub assigned_at: OffsetDateTime,
+    pub origin: Option<Origin>,
 }
 
 #[derive(FromRow)]
@@ -33,6 +35,7 @@ struct AssignedRow {
     limits: Json<Limits>,
     started: bool,
     assigned_at: OffsetDateTime,
+    origin: Option<Json<Origin>>,
 }
 
 /// The version of the runner's list: read it before the list, so that the list is never older than its version.
@@ -47,7 +50,7 @@ pub async fn version(system: &mut PgConnection, runner: RunnerId) -> Result<i64,
 pub async fn of_runner(system: &mut PgConnection, runner: RunnerId) -> Result<Vec<Assigned>, sqlx::Error> {
     let rows: Vec<AssignedRow> = sqlx::query_as(
         "select a.job_id, a.number, a.org_id, j.spec ->> 'agent' as agent, j.spec ->> 'image' as image, a.class,
-            j.spec -> 'limits' as limits, a.instance is not null as started, a.assigned_at
+            j.spec -> 'limits' as limits, a.instance is not null as started, a.assigned_at, j.origin - 'instance' as origin
          from attempts a join jobs j on j.id = a.job_id
          where a.runner_id = $1 and a.rank < 100
          order by a.assigned_at, a.job_id",
@@ -71,6 +74,7 @@ impl TryFrom<AssignedRow> for Assigned {
             limits: row.limits.0,
             started: row.started,
             assigned_at: row.assigned_at,
+            origin: row.origin.map(|origin| origin.0),
         })
     }
 }
@@ -132,11 +136,12 @@ impl From<(bool, bool)> for Verdict {
     }
 }
 
-/// Whether the attempt is this runner's and not over.
+/// Whether the attempt is this runner's and not over; while it is queued: whether it can be nobody else's.
 pub async fn is_held(system: &mut PgConnection, runner: RunnerId, attempt: AttemptId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select exists (
-             select from attempts where job_id = $1 and number = $2 and runner_id = $3 and rank < 100
+             select from attempts
+             where job_id = $1 and number = $2 and rank < 100 and case when rank = 0 then only_runner else runner_id end = $3
          )",
     )
     .bind(attempt.job.uuid())

@@ -6,6 +6,7 @@ use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 
+use super::handed_in::HandedIn;
 use super::{attempts, decode};
 
 #[derive(FromRow)]
@@ -147,24 +148,29 @@ pub struct NewJob<'a> {
     pub org: OrgId,
     /// Absent: the organization's first project.
     pub project: Option<ProjectId>,
-    pub key: KeyId,
+    /// Who submitted it; none: a runner has handed it in.
+    pub key: Option<KeyId>,
     pub spec: &'a JobSpec,
     /// The repository's URL as it was understood, for lists.
     pub repo: &'a str,
     pub retry_of: Option<JobId>,
+    /// The runner that hands it in, and for what.
+    pub handed_in: Option<HandedIn<'a>>,
 }
 
 /// Accepts a job with its first attempt, and shows it. A foreign-key violation says that there is no such project.
 pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx::Error> {
-    let query = sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7)");
+    let query = sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9)");
     let (project, created_at): (Uuid, OffsetDateTime) = query
         .bind(job.id.uuid())
         .bind(job.org.uuid())
         .bind(job.project.map(ProjectId::uuid))
-        .bind(job.key.uuid())
+        .bind(job.key.map(KeyId::uuid))
         .bind(Json(job.spec))
         .bind(job.repo)
         .bind(job.retry_of.map(JobId::uuid))
+        .bind(job.handed_in.as_ref().map(|handed| handed.runner.uuid()))
+        .bind(job.handed_in.as_ref().map(Json))
         .fetch_one(tx)
         .await?;
     Ok(Job {

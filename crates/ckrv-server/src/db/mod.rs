@@ -10,6 +10,7 @@ pub mod attempts;
 pub mod beats;
 pub mod decode;
 pub mod events;
+pub mod handed_in;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;

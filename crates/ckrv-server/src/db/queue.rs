@@ -1,6 +1,7 @@
 //! Where a queued attempt stands among its organization's.
 
 use ckrv_types::AttemptId;
+use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
@@ -13,6 +14,8 @@ pub struct Place {
     pub running: i64,
     pub concurrency: i32,
     pub class: Option<String>,
+    /// Nobody else may be given it.
+    pub only_runner: Option<Uuid>,
     /// It is not given out before this time.
     pub not_before: OffsetDateTime,
     /// Whether that time is still to come.
@@ -32,7 +35,7 @@ pub async fn place(tx: &mut PgConnection, attempt: AttemptId) -> Result<Option<P
              )) as before,
             (select count(*) from attempts r where r.org_id = a.org_id and r.rank > 0 and r.rank < 100) as running,
             (select o.concurrency from orgs o where o.id = a.org_id) as concurrency,
-            a.class, a.not_before, a.not_before > now() as held_back,
+            a.class, a.only_runner, a.not_before, a.not_before > now() as held_back,
             greatest(a.queued_at, a.not_before) + make_interval(secs => a.queue_limit) as times_out_at
          from attempts a
          where a.job_id = $1 and a.number = $2 and a.state = 'queued'",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ckrv_types::identity::RunnerInfo;
-use ckrv_types::runner::Offer;
-use ckrv_types::{OrgId, RunnerId};
+use ckrv_types::runner::{ANY_NAMESPACE, Offer};
+use ckrv_types::{OrgId, ProjectId, RunnerId};
 use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
@@ -38,6 +38,7 @@ struct RunnerRow {
     instance: Option<String>,
     capacity: i32,
     classes: Vec<String>,
+    allow: Json<BTreeMap<String, Uuid>>,
     beat_at: Option<OffsetDateTime>,
     alive: bool,
     created_at: OffsetDateTime,
@@ -56,6 +57,7 @@ impl TryFrom<RunnerRow> for RunnerInfo {
             capacity: decode::number("capacity", row.capacity)?,
             busy: 0,
             classes: row.classes,
+            allow: row.allow.0.into_iter().map(|(namespace, id)| (namespace, ProjectId::from_uuid(id))).collect(),
             last_seen_at: row.beat_at,
             alive: row.alive,
             created_at: row.created_at,
@@ -64,19 +66,38 @@ impl TryFrom<RunnerRow> for RunnerInfo {
     }
 }
 
+/// `select` with the columns of [`RunnerRow`]; $1: the lease in seconds.
+macro_rules! select_runners {
+    ($rest:literal) => {
+        concat!(
+            "select id, name, org_id is null as platform, instance, capacity, classes, \
+                 (select coalesce(jsonb_object_agg(p.namespace, p.project_id), '{}') \
+                  from runner_projects p where p.runner_id = runners.id) as allow, \
+                 beat_at, \
+                 revoked_at is null and coalesce(beat_at > now() - make_interval(secs => $1), false) as alive, \
+                 created_at, revoked_at \
+             from runners ",
+            $rest
+        )
+    };
+}
+
 /// The organization's runners and the platform's, newest first; `busy` is left at 0, because a tenant does not see all
 /// of a platform runner's attempts.
 pub async fn list(tx: &mut PgConnection, lease: Duration) -> Result<Vec<RunnerInfo>, sqlx::Error> {
-    let rows: Vec<RunnerRow> = sqlx::query_as(
-        "select id, name, org_id is null as platform, instance, capacity, classes, beat_at,
-            revoked_at is null and coalesce(beat_at > now() - make_interval(secs => $1), false) as alive,
-            created_at, revoked_at
-         from runners order by id desc",
-    )
-    .bind(lease.as_secs_f64())
-    .fetch_all(tx)
-    .await?;
+    let rows: Vec<RunnerRow> =
+        sqlx::query_as(select_runners!("order by id desc")).bind(lease.as_secs_f64()).fetch_all(tx).await?;
     rows.into_iter().map(RunnerInfo::try_from).collect()
+}
+
+/// One of them.
+pub async fn get(tx: &mut PgConnection, id: RunnerId, lease: Duration) -> Result<Option<RunnerInfo>, sqlx::Error> {
+    let row: Option<RunnerRow> = sqlx::query_as(select_runners!("where id = $2"))
+        .bind(lease.as_secs_f64())
+        .bind(id.uuid())
+        .fetch_optional(tx)
+        .await?;
+    row.map(RunnerInfo::try_from).transpose()
 }
 
 /// What a runner is called, if the organization may know.
@@ -91,19 +112,76 @@ pub async fn create(
     id: RunnerId,
     name: &str,
     hash: &TokenHash,
-) -> Result<RunnerInfo, sqlx::Error> {
-    let row: RunnerRow = sqlx::query_as(
-        "insert into runners (id, org_id, name, token_hash) values ($1, $2, $3, $4)
-         returning id, name, false as platform, instance, capacity, classes, beat_at, false as alive, created_at, revoked_at",
+) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into runners (id, org_id, name, token_hash) values ($1, $2, $3, $4)")
+        .bind(id.uuid())
+        .bind(org.uuid())
+        .bind(name)
+        .bind(&hash[..])
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("insert into runner_feeds (runner_id) values ($1)").bind(id.uuid()).execute(tx).await?;
+    Ok(())
+}
+
+/// Allows the organization's runner to hand in jobs of these namespaces, into these projects. Its list is a new one with
+/// that. A foreign-key violation says that there is no such runner or project.
+pub async fn allow(
+    tx: &mut PgConnection,
+    org: OrgId,
+    id: RunnerId,
+    allow: &BTreeMap<String, ProjectId>,
+) -> Result<(), sqlx::Error> {
+    let namespaces: Vec<&str> = allow.keys().map(String::as_str).collect();
+    let projects: Vec<Uuid> = allow.values().map(|project| project.uuid()).collect();
+    sqlx::query(
+        "insert into runner_projects (runner_id, org_id, namespace, project_id)
+         select $1, $2, * from unnest($3::text[], $4::uuid[])",
     )
     .bind(id.uuid())
     .bind(org.uuid())
-    .bind(name)
-    .bind(&hash[..])
-    .fetch_one(&mut *tx)
+    .bind(namespaces)
+    .bind(projects)
+    .execute(&mut *tx)
     .await?;
-    sqlx::query("insert into runner_feeds (runner_id) values ($1)").bind(id.uuid()).execute(tx).await?;
-    row.try_into()
+    sqlx::query("update runner_feeds set version = version + 1 where runner_id = $1")
+        .bind(id.uuid())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Takes back all that was allowed, and keeps others from allowing until the transaction's end.
+pub async fn disallow(tx: &mut PgConnection, id: RunnerId) -> Result<(), sqlx::Error> {
+    sqlx::query("select from runners where id = $1 for no key update").bind(id.uuid()).execute(&mut *tx).await?;
+    sqlx::query("delete from runner_projects where runner_id = $1").bind(id.uuid()).execute(tx).await?;
+    Ok(())
+}
+
+/// The namespaces of whose jobs the runner may hand in; [`ANY_NAMESPACE`] among them: all.
+pub async fn namespaces(system: &mut PgConnection, id: RunnerId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("select namespace from runner_projects where runner_id = $1 order by namespace")
+        .bind(id.uuid())
+        .fetch_all(system)
+        .await
+}
+
+/// The project that jobs of this namespace go into; none: the runner may not hand them in.
+pub async fn project_of(
+    tx: &mut PgConnection,
+    id: RunnerId,
+    namespace: &str,
+) -> Result<Option<ProjectId>, sqlx::Error> {
+    let found: Option<Uuid> = sqlx::query_scalar(
+        "select project_id from runner_projects
+         where runner_id = $1 and namespace in ($2, $3) order by namespace = $3 limit 1",
+    )
+    .bind(id.uuid())
+    .bind(namespace)
+    .bind(ANY_NAMESPACE)
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.map(ProjectId::from_uuid))
 }
 
 /// Whether the organization has such a runner. Its token is dead and the binding to its instance released; revoking again

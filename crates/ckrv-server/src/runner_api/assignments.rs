@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 use crate::auth::RunnerAuth;
 use crate::auth::tokens::Signer;
 use crate::db::assignments::{self, Assigned};
+use crate::db::runners;
 use crate::error::ApiResult;
 use crate::http::extract::Query;
 use crate::http::problems::{Authenticated, BadRequest};
@@ -61,8 +62,10 @@ async fn list(state: &AppState, runner: RunnerId) -> Result<Assignments, sqlx::E
     // In this order the list may be newer than its version, which costs one more look, and never older.
     let version = assignments::version(&mut tx, runner).await?;
     let items = assignments::of_runner(&mut tx, runner).await?;
+    let namespaces = runners::namespaces(&mut tx, runner).await?;
     tx.commit().await?;
-    Ok(Assignments { version, items: items.into_iter().map(|item| assignment(&state.signer, item)).collect() })
+    let items = items.into_iter().map(|item| assignment(&state.signer, item)).collect();
+    Ok(Assignments { version, items, namespaces })
 }
 
 fn assignment(signer: &Signer, item: Assigned) -> Assignment {
@@ -76,5 +79,6 @@ fn assignment(signer: &Signer, item: Assigned) -> Assignment {
         limits: item.limits,
         started: item.started,
         assigned_at: item.assigned_at,
+        origin: item.origin,
     }
 }

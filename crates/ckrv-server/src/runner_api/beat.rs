@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use ckrv_types::problem::FieldError;
 use ckrv_types::runner::{Offer, Register, Registered, RunnerHeartbeat, RunnerHeartbeatAnswer};
-use ckrv_types::{Problem, ProblemCode, limits, spec};
+use ckrv_types::{limits, spec};
 
 use super::other_instance;
+use crate::api::invalid;
 use crate::auth::RunnerAuth;
 use crate::db::assignments::{self, Verdict};
-use crate::db::runners;
-use crate::error::{ApiError, ApiResult};
+use crate::db::{handed_in, runners};
+use crate::error::ApiResult;
 use crate::http::extract::Json;
 use crate::http::problems::{Authenticated, Conflict, JsonBody};
 use crate::state::AppState;
@@ -31,6 +31,7 @@ pub(super) async fn register(
     if !runners::register(&mut tx, auth.runner, &request.instance).await? {
         return Err(other_instance());
     }
+    handed_in::take_over(&mut tx, auth.runner, &request.instance).await?;
     runners::beat(&mut tx, auth.runner, &request.instance, &request.offer).await?;
     tx.commit().await?;
     state.wake.notify_admission();
@@ -83,10 +84,4 @@ fn check(instance: &str, offer: &Offer) -> ApiResult<()> {
         return Err(invalid("offer.version", "1 to 255 characters of one line are expected"));
     }
     Ok(())
-}
-
-fn invalid(field: &str, message: impl Into<String>) -> ApiError {
-    let error = FieldError { field: field.to_owned(), message: message.into() };
-    let detail = format!("{}: {}", error.field, error.message);
-    Problem { errors: vec![error], ..Problem::new(ProblemCode::Invalid).detail(detail) }.into()
 }

@@ -4,6 +4,7 @@
 
 mod assignments;
 mod beat;
+mod jobs;
 mod observations;
 
 use ckrv_types::{Problem, ProblemCode};
@@ -19,6 +20,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(beat::heartbeat))
         .routes(routes!(assignments::assignments))
         .routes(routes!(observations::observations))
+        .routes(routes!(jobs::hand_in, jobs::standings))
 }
 
 fn other_instance() -> ApiError {

@@ -22,7 +22,7 @@ use ckrv_client::runner::RunnerClient;
 use ckrv_client::runner::driver::{Driver, Host};
 use ckrv_client::{ClientConfig, ClientError, ConfigError};
 use ckrv_types::AttemptId;
-use ckrv_types::runner::{Assignment, Observation, Offer};
+use ckrv_types::runner::{Assignments, Observation, Offer};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -103,8 +103,8 @@ impl Host for Machine {
         self.attempts.held()
     }
 
-    fn assigned(&self, items: Vec<Assignment>) {
-        self.attempts.reconcile(&items);
+    fn assigned(&self, list: Assignments) {
+        self.attempts.reconcile(&list.items);
     }
 
     fn stop(&self, attempts: &[AttemptId]) {

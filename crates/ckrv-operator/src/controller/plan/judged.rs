@@ -140,7 +140,7 @@ fn facts(attempt: AttemptId, pod: Option<&Pod>) -> Facts {
 }
 
 /// The same of a pod that may be gone: where it was is in the status.
-fn last_facts(view: &View, attempt: AttemptId) -> Facts {
+pub fn last_facts(view: &View, attempt: AttemptId) -> Facts {
     let now = facts(attempt, view.pod.as_deref());
     let before = view.job.status.as_ref().filter(|status| status.attempt == Some(i64::from(attempt.number)));
     Facts {
@@ -169,6 +169,6 @@ fn reason(cause: Cause) -> &'static str {
 }
 
 /// Never negative, whatever the clocks of others say.
-fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }

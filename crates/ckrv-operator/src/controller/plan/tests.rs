@@ -36,6 +36,7 @@ fn wanted(number: u32, started: bool) -> Wanted {
         started,
         bootstrap_token: BootstrapToken(Secret::new("t")),
         assigned_at: time(),
+        origin: None,
     };
     Wanted { assignment: Arc::new(assignment), stop: false }
 }
@@ -46,13 +47,7 @@ fn time() -> time::OffsetDateTime {
 
 /// Wanted, first attempt, nothing done yet.
 fn view() -> View {
-    let spec = AgentJobSpec {
-        job_id: JOB.to_owned(),
-        agent: "command".to_owned(),
-        image: None,
-        class_name: None,
-        limits: Limits::default().into(),
-    };
+    let spec = AgentJobSpec { job_id: Some(JOB.to_owned()), agent: "command".to_owned(), ..AgentJobSpec::default() };
     let mut job = AgentJob::new(JOB, spec);
     job.metadata.uid = Some("job-uid".to_owned());
     job.metadata.generation = Some(1);
@@ -60,6 +55,7 @@ fn view() -> View {
         job: Arc::new(job),
         attempt: Some(attempt(1)),
         wanted: Answer::Wanted(wanted(1, false)),
+        by_hand: None,
         pod: None,
         earlier_pods: Vec::new(),
         class: Class { name: "default".to_owned(), version: None, spec: Some(JobClassSpec::default()) },
@@ -299,9 +295,188 @@ fn an_object_that_is_being_deleted_cancels_its_attempt() {
 }
 
 #[test]
-fn an_object_made_by_hand_is_told_that_it_is_not_accepted_once() {
+fn an_object_that_says_a_jobs_id_and_is_not_the_operators_is_rejected_once() {
     let foreign = View { attempt: None, wanted: Answer::Unknown, ..view() };
     let first = plan(&foreign);
     assert_snapshot!(shown(&first));
     assert_eq!(plan(&after(foreign, &first, 60)), Plan::default());
+}
+
+mod by_hand {
+    use ckrv_types::State;
+    use ckrv_types::job::JobResult;
+    use ckrv_types::runner::JobStanding;
+
+    use super::*;
+    use crate::control::handing::Refusal;
+    use crate::crd::JobPhase;
+
+    /// Allowed, and nothing is known of it yet.
+    fn made() -> View {
+        let spec = AgentJobSpec { repo: Some("https://example.com/a.git".to_owned()), ..AgentJobSpec::default() };
+        let mut job = AgentJob::new("fix", spec);
+        job.metadata.uid = Some("job-uid".to_owned());
+        job.metadata.namespace = Some("ckrv".to_owned());
+        job.metadata.generation = Some(1);
+        View {
+            job: Arc::new(job),
+            attempt: None,
+            wanted: Answer::Unknown,
+            by_hand: Some(ByHand { handed: Handed::Unknown, is_allowed: Some(true) }),
+            ..view()
+        }
+    }
+
+    fn with(view: View, handed: Handed) -> View {
+        View { by_hand: Some(ByHand { handed, is_allowed: Some(true) }), ..view }
+    }
+
+    fn standing(state: State) -> JobStanding {
+        let attempt = attempt(1);
+        JobStanding {
+            job: attempt.job,
+            state,
+            cause: None,
+            message: None,
+            attempt: 1,
+            exit_code: None,
+            result: None,
+            finished_at: None,
+        }
+    }
+
+    /// The same when the status says which job it is, and this cluster has no attempt of it.
+    fn adopted() -> View {
+        let asked = with(made(), Handed::Standing(standing(State::Queued)));
+        let plan = plan(&asked);
+        View { attempt: Some(attempt(1)), wanted: Answer::NotWanted, ..after(asked, &plan, 1) }
+    }
+
+    fn over(state: State, cause: Option<Cause>) -> JobStanding {
+        let result = JobResult {
+            branch: format!("ckrv/{JOB}"),
+            base_commit: "a".repeat(40),
+            head_commit: "b".repeat(40),
+            files_changed: 2,
+            insertions: 3,
+            deletions: 4,
+        };
+        JobStanding { cause, exit_code: Some(0), result: Some(result), finished_at: Some(time()), ..standing(state) }
+    }
+
+    #[test]
+    fn it_is_handed_in_when_the_control_plane_was_heard_and_allows_it() {
+        assert_eq!(plan(&made()).actions, [Action::HandIn]);
+        let unheard = View { by_hand: Some(ByHand { handed: Handed::Unknown, is_allowed: None }), ..made() };
+        assert_eq!(plan(&unheard), Plan::default());
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_rejected_once_with_what_to_do() {
+        let forbidden =
+            || View { by_hand: Some(ByHand { handed: Handed::Unknown, is_allowed: Some(false) }), ..made() };
+        let unknown_class = || View { class: Class { name: "big".to_owned(), spec: None, ..view().class }, ..made() };
+        let refusal = Refusal { reason: "Invalid", message: "repo: is not a URL".to_owned() };
+        let refused = || with(made(), Handed::Refused(refusal.clone()));
+        let cases: [(&str, &dyn Fn() -> View); 3] =
+            [("not_allowed", &forbidden), ("no_class", &unknown_class), ("refused", &refused)];
+        for (name, view) in cases {
+            let first = plan(&view());
+            assert_snapshot!(name, shown(&first));
+            assert_eq!(plan(&after(view(), &first, 60)), Plan::default(), "{name}");
+        }
+        let allowed = View { by_hand: made().by_hand, ..after(forbidden(), &plan(&forbidden()), 60) };
+        assert_eq!(plan(&allowed).actions, [Action::HandIn]);
+    }
+
+    #[test]
+    fn its_job_is_told_once_and_asked_for_while_it_waits() {
+        let taken = with(made(), Handed::Standing(standing(State::Queued)));
+        assert_snapshot!(shown(&plan(&taken)));
+        assert_eq!(plan(&adopted()).actions, [Action::Ask(attempt(1).job)]);
+    }
+
+    #[test]
+    fn it_gets_a_pod_as_any_job_and_no_second_one() {
+        let given = View { wanted: Answer::Wanted(wanted(1, false)), ..adopted() };
+        assert_eq!(plan(&given).actions, [Action::CreatePod(attempt(1))]);
+        let running = View {
+            pod: pod(3, status(json!({"running": {}}), json!({"running": {}}))),
+            wanted: Answer::Wanted(super::wanted(1, true)),
+            ..adopted()
+        };
+        let first = plan(&running);
+        assert_snapshot!(shown(&first));
+        let lost = plan(&View { pod: None, ..after(running, &first, 1) });
+        assert!(!lost.actions.iter().any(|action| matches!(action, Action::CreatePod(_))), "{lost:?}");
+        // Nobody who waits for the job's end is told of it before it is certain.
+        assert_snapshot!("attempt_failed", shown(&lost));
+    }
+
+    #[test]
+    fn a_next_attempt_that_waits_is_told_and_its_end_is_not_that_of_the_one_before() {
+        let lost = JobStanding {
+            attempt: 2,
+            cause: Some(Cause::NodeLost),
+            message: Some("node n is gone".to_owned()),
+            ..standing(State::Queued)
+        };
+        let waiting = with(adopted(), Handed::Standing(lost));
+        let first = plan(&waiting);
+        assert_snapshot!(shown(&first));
+        let given =
+            View { attempt: Some(attempt(2)), wanted: Answer::Wanted(wanted(2, false)), ..after(waiting, &first, 1) };
+        assert_eq!(plan(&given).actions, [Action::CreatePod(attempt(2))]);
+    }
+
+    #[test]
+    fn how_it_ended_is_in_its_status_and_nothing_of_it_is_left() {
+        for (name, ended) in [
+            ("succeeded", over(State::Succeeded, None)),
+            ("failed", over(State::Failed, Some(Cause::AgentExit))),
+            ("cancelled", over(State::Cancelled, Some(Cause::CancelledByUser))),
+            ("timed_out", over(State::TimedOut, Some(Cause::RunLimit))),
+        ] {
+            let told = with(adopted(), Handed::Standing(ended));
+            let first = plan(&told);
+            assert_snapshot!(name, shown(&first));
+            let pod = pod(60, status(json!({"terminated": {"exitCode": 0}}), json!({"terminated": {"exitCode": 0}})));
+            let kept = plan(&View { pod, ..after(told, &first, 1) });
+            assert!(matches!(&kept.actions[..], [Action::DeletePod { .. }]), "{kept:?}");
+            assert_eq!(kept.look_again, None);
+        }
+    }
+
+    #[test]
+    fn it_stays_for_its_time_and_without_one_for_ever() {
+        let ended = |ttl| {
+            let told = with(adopted(), Handed::Standing(over(State::Succeeded, None)));
+            let told = View { now: Timestamp::from_second(100).expect("a time"), ..told };
+            let first = plan(&told);
+            let mut kept = after(told, &first, 0);
+            Arc::make_mut(&mut kept.job).spec.ttl_seconds_after_finished = ttl;
+            kept
+        };
+        assert_eq!(plan(&ended(None)), Plan::default());
+        assert_eq!(plan(&ended(Some(160))).look_again, Some(Duration::from_secs(60)));
+        assert_eq!(plan(&ended(Some(100))).actions, [Action::DeleteJob]);
+    }
+
+    #[test]
+    fn a_job_that_the_control_plane_has_forgotten_is_not_asked_for_for_ever() {
+        let told = with(adopted(), Handed::Forgotten);
+        let first = plan(&told);
+        assert_snapshot!(shown(&first));
+        let kept = after(told, &first, 1);
+        assert_eq!(kept.job.status.as_ref().and_then(|status| status.phase), Some(JobPhase::Failed));
+        assert_eq!(plan(&kept), Plan::default());
+    }
+
+    #[test]
+    fn one_that_is_being_deleted_is_not_handed_in() {
+        let mut view = made();
+        let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now());
+        Arc::make_mut(&mut view.job).metadata.deletion_timestamp = Some(now);
+        assert_eq!(plan(&view), Plan::default());
+    }
 }
