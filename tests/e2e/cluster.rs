@@ -165,6 +165,10 @@ pub struct Operator {
 }
 
 impl Operator {
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the operator runs")
+    }
+
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the operator can be killed");
     }
