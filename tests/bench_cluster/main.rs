@@ -34,7 +34,7 @@ pub struct Counts {
 
 const FULL: Counts = Counts { runs: 100, queued: 1000, burst: 1000, live: 5000 };
 /// To see that everything works; its figures say nothing.
-const SMALL: Counts = Counts { runs: 5, queued: 30, burst: 60, live: 100 };
+const SMALL: Counts = Counts { runs: 5, queued: 30, burst: 300, live: 100 };
 
 type Row = (&'static str, fn(&tokio::runtime::Runtime, &Counts));
 

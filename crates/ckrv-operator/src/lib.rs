@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod crd;
+pub mod events;
 pub mod health;
 pub mod intake;
 pub mod leader;

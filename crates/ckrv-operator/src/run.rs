@@ -14,7 +14,6 @@ use ckrv_types::Secret;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -25,11 +24,12 @@ use crate::control::Cluster;
 use crate::control::desired::Desired;
 use crate::control::reports::Reports;
 use crate::controller::{self, Context};
+use crate::events::Events;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::stores::{FILL_LIMIT, NotFilled, Stores};
 use crate::triggers::Triggers;
-use crate::{health, intake, names, pod};
+use crate::{events, health, intake, names, pod};
 
 /// How long the last words of an ending operator may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ impl Leader {
         let (reports, observations) = Reports::new();
         let cluster = Cluster { config: Arc::clone(&self.config), stores: stores.clone(), desired: desired.clone() };
         let driver = Driver::new(self.control_plane.clone(), instance, cluster);
-        let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity.clone()) };
+        let (events, unwritten) = Events::new();
         let context = Arc::new(Context::new(
             self.client.clone(),
             Arc::clone(&self.config),
@@ -151,7 +151,7 @@ impl Leader {
             stores,
             desired,
             reports,
-            Recorder::new(self.client.clone(), reporter),
+            events,
             Arc::clone(&self.metrics),
         ));
         // Never said: what an ending operator has seen, its successor sees again.
@@ -170,6 +170,7 @@ impl Leader {
             ended = speaking => ended.map_err(RunError::Refused),
             () = controller::run(Arc::clone(&context), looks) => Ok(()),
             () = intake::run(Arc::clone(&context), triggers) => Ok(()),
+            () = events::write(self.client.clone(), &self.identity, unwritten) => Ok(()),
             () = self.count(&context) => Ok(()),
             () = stop.cancelled() => Ok(()),
         }

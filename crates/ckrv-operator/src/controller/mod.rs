@@ -10,6 +10,7 @@ pub mod status;
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,6 @@ use ckrv_client::Backoff;
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::controller::{Action, Config as Concurrency, Error as ControllerError, applier};
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::control::desired::Desired;
 use crate::control::reports::Reports;
 use crate::crd::AgentJob;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::triggers::Look;
@@ -44,8 +45,10 @@ pub struct Context {
     pub stores: Stores,
     pub desired: Desired,
     pub reports: Reports,
-    pub recorder: Recorder,
+    pub events: Events,
     pub metrics: Arc<Metrics>,
+    /// Pods that are being made right now.
+    pub making: AtomicUsize,
     /// Objects that this operator has deleted itself, by UID: their disappearance is nobody's wish to cancel.
     pub removed: Mutex<HashSet<String>>,
     /// Classes whose NetworkPolicy was applied: for which version of the class, and when.
@@ -61,11 +64,11 @@ impl Context {
         stores: Stores,
         desired: Desired,
         reports: Reports,
-        recorder: Recorder,
+        events: Events,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (removed, policies, failing) = Default::default();
-        Self { client, config, owner, stores, desired, reports, recorder, metrics, removed, policies, failing }
+        let (making, removed, policies, failing) = Default::default();
+        Self { client, config, owner, stores, desired, reports, events, metrics, making, removed, policies, failing }
     }
 }
 
