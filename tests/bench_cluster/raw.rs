@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use ckrv_operator::config::{Cli, Command, Config};
 use ckrv_operator::crd::{AgentJob, JobClass};
 use ckrv_operator::names;
-use ckrv_operator::pod::{Blueprint, TOKEN_KEY};
+use ckrv_operator::pod::{self, Blueprint, TOKEN_KEY};
+use ckrv_types::spec::Limits;
 use ckrv_types::token::{self, TokenKind};
 use ckrv_types::{AttemptId, JobId};
 use clap::Parser as _;
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use kube::api::{Api, PostParams};
 use serde_json::json;
@@ -20,7 +22,7 @@ use crate::cluster::Jobs;
 use crate::seen::Seen;
 
 /// As many clients at once as the operator is.
-const CONCURRENCY: usize = 32;
+pub const CONCURRENCY: usize = 32;
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// A namespace in which no operator looks.
@@ -63,7 +65,6 @@ impl<'a> Raw<'a> {
 
     /// One job's objects; the pod's name.
     async fn make(&self) -> String {
-        let (client, namespace) = (self.jobs.client.clone(), &self.jobs.namespace);
         let id = JobId::new();
         let attempt = AttemptId { job: id, number: 1 };
         let job = json!({
@@ -78,17 +79,51 @@ impl<'a> Raw<'a> {
         let job: AgentJob = serde_json::from_value(job).unwrap();
         let job = self.jobs.jobs().create(&PostParams::default(), &job).await.unwrap();
         let owner = job.controller_owner_ref(&()).unwrap();
+        self.create_secret(attempt, Some(&owner)).await;
+        self.jobs.pods().create(&PostParams::default(), &self.pod(attempt, owner)).await.unwrap();
+        attempt.to_string()
+    }
+
+    /// A pod that works, without an AgentJob: its containers do what their scripts say. Its name.
+    pub async fn make_working(&self, orchestrator: &str, agent: &str) -> String {
+        let attempt = AttemptId { job: JobId::new(), number: 1 };
+        let mut pod = self.pod(attempt, OwnerReference::default());
+        pod.metadata.owner_references = None;
+        let scripts = [orchestrator, agent];
+        for (container, script) in pod.spec.as_mut().unwrap().containers.iter_mut().zip(scripts) {
+            container.command = Some(["sh", "-ec", script].map(str::to_owned).into());
+        }
+        self.create_secret(attempt, None).await;
+        self.jobs.pods().create(&PostParams::default(), &pod).await.unwrap();
+        attempt.to_string()
+    }
+
+    /// What working pods need beside their secret.
+    pub async fn create_passwd(&self) {
+        let map = json!({"metadata": {"name": pod::PASSWD_CONFIG_MAP}, "data": {"passwd": pod::passwd()}});
+        let map: ConfigMap = serde_json::from_value(map).unwrap();
+        let maps: Api<ConfigMap> = Api::namespaced(self.jobs.client.clone(), &self.jobs.namespace);
+        maps.create(&PostParams::default(), &map).await.unwrap();
+    }
+
+    async fn create_secret(&self, attempt: AttemptId, owner: Option<&OwnerReference>) {
         let boot = token::compose(TokenKind::Bootstrap, &attempt.to_string(), &[7; token::SECRET_BYTES]);
+        let labels = json!({names::MANAGED_BY: names::MANAGER, names::ATTEMPT: attempt.to_string()});
+        let owners: Vec<_> = owner.into_iter().collect();
         let secret = json!({
-            "metadata": {"name": attempt.to_string(), "labels": {names::MANAGED_BY: names::MANAGER, names::ATTEMPT: attempt.to_string()}, "ownerReferences": [owner]},
+            "metadata": {"name": attempt.to_string(), "labels": labels, "ownerReferences": owners},
             "immutable": true,
             "stringData": {TOKEN_KEY: boot}
         });
         let secret: Secret = serde_json::from_value(secret).unwrap();
-        Api::<Secret>::namespaced(client, namespace).create(&PostParams::default(), &secret).await.unwrap();
+        let secrets: Api<Secret> = Api::namespaced(self.jobs.client.clone(), &self.jobs.namespace);
+        secrets.create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    fn pod(&self, attempt: AttemptId, owner: OwnerReference) -> Pod {
         let blueprint = Blueprint {
             attempt,
-            limits: job.spec.limits,
+            limits: Limits::default().into(),
             image: None,
             class_name: self.class.metadata.name.as_deref().unwrap(),
             class: &self.class.spec,
@@ -97,8 +132,6 @@ impl<'a> Raw<'a> {
             allow_plain_http: true,
             config: &self.config.pod,
         };
-        let pods: Api<Pod> = self.jobs.pods();
-        pods.create(&PostParams::default(), &blueprint.build()).await.unwrap();
-        attempt.to_string()
+        blueprint.build()
     }
 }

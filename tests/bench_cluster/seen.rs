@@ -1,7 +1,7 @@
-//! When the pods of a namespace came and went, by a watch of this program's own: the same eyes for what is measured and for
+//! When the pods of a namespace came and when they ended, by a watch of this program's own: the same eyes for what is measured and for
 //! its floor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,6 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::Api;
-use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
@@ -21,7 +20,9 @@ use crate::cluster::Jobs;
 #[derive(Default)]
 pub struct Pods {
     pub came: HashMap<String, Instant>,
-    pub gone: HashMap<String, Instant>,
+    /// Ended well.
+    pub succeeded: HashMap<String, Instant>,
+    pub failed: HashSet<String>,
 }
 
 /// Looks until it is dropped.
@@ -34,7 +35,7 @@ pub struct Seen {
 impl Seen {
     /// At the pods of a namespace, from now on; returns when it really looks.
     pub async fn start(jobs: &Jobs) -> Self {
-        let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(jobs.client.clone(), &jobs.namespace);
+        let api: Api<Pod> = Api::namespaced(jobs.client.clone(), &jobs.namespace);
         let (pods, (changes, changed)) = (Arc::<Mutex<Pods>>::default(), watch::channel(()));
         let mut listed = changed.clone();
         let looking = tokio::spawn({
@@ -73,6 +74,15 @@ impl Seen {
         self.until(&format!("pod {name} comes"), limit, |pods| pods.came.get(name).copied()).await
     }
 
+    /// When the last of `count` pods had ended well.
+    pub async fn succeeded(&self, count: usize, limit: Duration) -> Instant {
+        self.until(&format!("{count} pods end well"), limit, |pods| {
+            assert!(pods.failed.is_empty(), "these failed: {:?}", pods.failed);
+            (pods.succeeded.len() >= count).then(|| pods.succeeded.values().max().copied())?
+        })
+        .await
+    }
+
     /// When the last of `count` pods came.
     pub async fn count(&self, count: usize, limit: Duration) -> Instant {
         self.until(&format!("{count} pods come"), limit, |pods| {
@@ -88,14 +98,17 @@ impl Drop for Seen {
     }
 }
 
-fn note(pods: &mut Pods, event: Event<PartialObjectMeta<Pod>>) {
+fn note(pods: &mut Pods, event: Event<Pod>) {
     match event {
         Event::Apply(pod) | Event::InitApply(pod) => {
-            pods.came.entry(pod.name_any()).or_insert_with(Instant::now);
+            let now = Instant::now();
+            pods.came.entry(pod.name_any()).or_insert(now);
+            match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+                Some("Succeeded") => drop(pods.succeeded.entry(pod.name_any()).or_insert(now)),
+                Some("Failed") => drop(pods.failed.insert(pod.name_any())),
+                _ => (),
+            }
         }
-        Event::Delete(pod) => {
-            pods.gone.entry(pod.name_any()).or_insert_with(Instant::now);
-        }
-        Event::Init | Event::InitDone => (),
+        Event::Delete(_) | Event::Init | Event::InitDone => (),
     }
 }

@@ -31,7 +31,8 @@ impl Site {
     pub async fn new(pods: usize) -> Self {
         let client = cluster().await;
         let (jobs, beside) = (Jobs::new(&client).await, Jobs::new(&client).await);
-        let stack = control_plane().await;
+        let stack = Stack::with(control_plane_options()).await;
+        lift_limits(&stack).await;
         let nodes = FakeNodes::start(&stack, &client, &jobs.namespace, pods).await;
         Self { installation: Installation { stack, jobs }, beside, _nodes: nodes }
     }
@@ -101,10 +102,10 @@ fn once() -> JobSpec {
     once
 }
 
-/// A database that survives power cuts, no limit on requests or on jobs at once in the way.
-async fn control_plane() -> Stack {
+/// A database that survives power cuts, no limit on requests in the way.
+pub fn control_plane_options() -> Options {
     let unlimited = |name| (name, "100000000".to_owned());
-    let stack = Stack::with(Options {
+    Options {
         slots: 0,
         server: vec![
             unlimited("CKRV_RATE_PER_ADDRESS"),
@@ -114,9 +115,11 @@ async fn control_plane() -> Stack {
         own_postgres: true,
         durable: true,
         ..Options::default()
-    })
-    .await;
+    }
+}
+
+/// Nor on jobs at once.
+pub async fn lift_limits(stack: &Stack) {
     let mut connection = sqlx::PgConnection::connect(stack.superuser_url().expose()).await.unwrap();
     sqlx::query("update orgs set concurrency = 10000").execute(&mut connection).await.unwrap();
-    stack
 }
