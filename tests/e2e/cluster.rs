@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
 /// Longer than anything here takes that has no time of its own.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// A client of the cluster, in which ckrv's definitions are installed.
 pub async fn cluster() -> Client {
