@@ -38,7 +38,7 @@ async fn idle(site: &Site, runs: usize) -> Vec<f64> {
         let begun = Instant::now();
         let pod = format!("{}-1", site.submit().await.id);
         latencies.push((seen.pod(&pod, LONG).await - begun).as_secs_f64() * 1e3);
-        workers.start(&pod).await;
+        workers.start([pod]).await;
         workers.finish_all().await;
         site.is_empty().await;
     }
@@ -51,15 +51,10 @@ async fn queued(site: &Site, counts: &Counts) -> Vec<f64> {
     let (seen, mut workers) = (Seen::start(&site.installation.jobs).await, Workers::new(&site.installation.stack));
     site.submit_many(PLACES + counts.queued).await;
     seen.count(PLACES, LONG).await;
-    let (mut started, mut latencies) = (std::collections::BTreeSet::new(), Vec::new());
+    let mut latencies = Vec::new();
     for run in 0..counts.runs {
-        let waiting = seen.until("pods come", LONG, |pods| Some(pods.came.keys().cloned().collect::<Vec<_>>())).await;
-        for pod in waiting {
-            if started.insert(pod.clone()) {
-                workers.start(&pod).await;
-            }
-        }
-        workers.finish_one().await.unwrap();
+        workers.start(seen.names()).await;
+        workers.finish_one().await;
         let begun = Instant::now();
         let came = seen.count(PLACES + run + 1, LONG).await;
         latencies.push((came - begun).as_secs_f64() * 1e3);

@@ -22,10 +22,7 @@ pub async fn measure(counts: &Counts) {
         let seen = Seen::start(&site.installation.jobs).await;
         site.submit_many(counts.live).await;
         seen.count(counts.live, LONG).await;
-        let pods = seen.until("pods come", LONG, |pods| Some(pods.came.keys().cloned().collect::<Vec<_>>())).await;
-        for pod in pods {
-            workers.start(&pod).await;
-        }
+        workers.start(seen.names()).await;
         all_run(&operator, counts.live).await;
         let live = resident(&operator);
         println!(

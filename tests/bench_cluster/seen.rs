@@ -69,6 +69,11 @@ impl Seen {
         tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| panic!("waited {limit:?} in vain: {what}"))
     }
 
+    /// All that came.
+    pub fn names(&self) -> Vec<String> {
+        self.pods.lock().unwrap().came.keys().cloned().collect()
+    }
+
     /// When a pod of this name came.
     pub async fn pod(&self, name: &str, limit: Duration) -> Instant {
         self.until(&format!("pod {name} comes"), limit, |pods| pods.came.get(name).copied()).await

@@ -17,7 +17,7 @@ use crate::fake_nodes::FakeNodes;
 use crate::raw::Raw;
 
 /// Longer than even thousands of pods take to come or go.
-pub const LONG: Duration = Duration::from_mins(10);
+pub const LONG: Duration = Duration::from_mins(20);
 
 pub struct Site {
     pub installation: Installation,
