@@ -22,7 +22,7 @@ check: ## formatting, lints, docs, dependency rules, contracts
 bench: ## measurements as ratios to the floor in the same run
 	scripts/bench
 
-bench-cluster: ## the same on the cluster that KUBECONFIG names, which has the images
+bench-cluster: ## the same on a cluster, the one that KUBECONFIG names or one of its own
 	scripts/bench-cluster
 
 contracts: ## print contracts/ anew

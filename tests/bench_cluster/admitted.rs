@@ -58,6 +58,11 @@ async fn queued(site: &Site, counts: &Counts) -> Vec<f64> {
         let begun = Instant::now();
         let came = seen.count(PLACES + run + 1, LONG).await;
         latencies.push((came - begun).as_secs_f64() * 1e3);
+        // What is left of the last one goes before the next is measured.
+        seen.until("only living pods are left", LONG, |pods| {
+            (pods.came.len() - pods.gone.len() <= PLACES).then_some(())
+        })
+        .await;
     }
     latencies
 }

@@ -79,7 +79,7 @@ async fn operator_memory(real: &Real) -> f64 {
     let (name, node) = (pod.metadata.name.clone().unwrap(), pod.spec.as_ref().unwrap().node_name.clone().unwrap());
     wait_for("the kubelet tells of the operator", SOON, async || {
         let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
-        let stats: Value = serde_json::from_str(&real.release.kubectl(&["get", "--raw", &path]).await).ok()?;
+        let stats: Value = serde_json::from_str(&real.release.kubectl(&["get", "--raw", &path]).await.out).ok()?;
         let pods = stats["pods"].as_array()?;
         let stats = pods.iter().find(|pod| pod["podRef"]["name"] == name.as_str())?;
         stats["containers"][0]["memory"]["rssBytes"].as_u64().map(|bytes| count(bytes) / 1e6)

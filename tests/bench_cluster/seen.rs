@@ -20,6 +20,7 @@ use crate::cluster::Jobs;
 #[derive(Default)]
 pub struct Pods {
     pub came: HashMap<String, Instant>,
+    pub gone: HashSet<String>,
     /// Ended well.
     pub succeeded: HashMap<String, Instant>,
     pub failed: HashSet<String>,
@@ -114,6 +115,7 @@ fn note(pods: &mut Pods, event: Event<Pod>) {
                 _ => (),
             }
         }
-        Event::Delete(_) | Event::Init | Event::InitDone => (),
+        Event::Delete(pod) => drop(pods.gone.insert(pod.name_any())),
+        Event::Init | Event::InitDone => (),
     }
 }
