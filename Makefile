@@ -1,5 +1,5 @@
 # An index of what can be done here; the work is in cargo and in scripts/.
-.PHONY: help build demo test e2e check bench contracts judges soak cluster-up cluster-down images
+.PHONY: help build demo test e2e check bench bench-cluster contracts judges soak cluster-up cluster-down images
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ check: ## formatting, lints, docs, dependency rules, contracts
 
 bench: ## measurements as ratios to the floor in the same run
 	scripts/bench
+
+bench-cluster: ## the same on a cluster, the one that KUBECONFIG names or one of its own
+	scripts/bench-cluster
 
 contracts: ## print contracts/ anew
 	scripts/contracts

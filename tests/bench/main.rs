@@ -58,6 +58,7 @@ async fn stack(slots: u32) -> Stack {
         runner: vec![("CKRV_LOG", "warn".to_owned())],
         own_postgres: true,
         durable: true,
+        at: None,
     })
     .await;
     let mut connection = sqlx::PgConnection::connect(stack.superuser_url().expose()).await.unwrap();

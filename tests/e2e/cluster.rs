@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
 /// Longer than anything here takes that has no time of its own.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// A client of the cluster, in which ckrv's definitions are installed.
 pub async fn cluster() -> Client {
@@ -196,6 +196,10 @@ pub struct Operator {
 }
 
 impl Operator {
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the operator runs")
+    }
+
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the operator can be killed");
     }

@@ -125,6 +125,11 @@ impl Stack {
         &self.urls
     }
 
+    /// What the server signs with.
+    pub fn secret_key(&self) -> Secret {
+        Secret::new("07".repeat(32))
+    }
+
     /// The database as its superuser.
     pub fn superuser_url(&self) -> &Secret {
         &self.superuser
@@ -175,7 +180,7 @@ impl Stack {
             .env("CKRV_S3_ENDPOINT", self.s3_endpoint())
             .env("CKRV_S3_ACCESS_KEY", self.s3.access_key())
             .env("CKRV_S3_SECRET_KEY", self.s3.secret_key().expose())
-            .env("CKRV_SECRET_KEY", "07".repeat(32))
+            .env("CKRV_SECRET_KEY", self.secret_key().expose())
             .env("CKRV_ALLOW_LOCAL_REPOS", "true")
             .envs(self.options.server.iter().map(|(name, value)| (name, value)));
         self.server = Some(self.spawn(command, "server.log"));

@@ -11,7 +11,7 @@
 //!
 //! What is left of pods whose AgentJob is gone gets little time: their attempts are over.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,11 @@ impl Memory {
         let mut removed = context.memory.removed();
         // What this operator has deleted is not missed, and once it is really gone needs no memory.
         self.seen.retain(|_, seen| !removed.contains(&seen.uid));
-        removed.retain(|uid| context.stores.jobs.find(|job| job.metadata.uid.as_ref() == Some(uid)).is_some());
+        if !removed.is_empty() {
+            let there = context.stores.jobs.state();
+            let there: HashSet<_> = there.iter().filter_map(|job| job.metadata.uid.as_deref()).collect();
+            removed.retain(|uid| there.contains(uid.as_str()));
+        }
         let mut found = Found::default();
         for assignment in wanted {
             let (attempt, name) = (assignment.attempt, names::object_of(&assignment));

@@ -9,6 +9,7 @@ pub mod control;
 pub mod controller;
 pub mod crash;
 pub mod crd;
+pub mod events;
 pub mod health;
 pub mod intake;
 pub mod leader;

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use ckrv_client::runner::RunnerClient;
@@ -14,7 +15,6 @@ use ckrv_types::Secret;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +27,12 @@ use crate::control::handing::Handing;
 use crate::control::reports::Reports;
 use crate::control::submissions;
 use crate::controller::{self, Context, Memory};
+use crate::events::Events;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::stores::{FILL_LIMIT, NotFilled, Stores};
 use crate::triggers::Triggers;
-use crate::{health, intake, names, pod};
+use crate::{events, health, intake, names, pod};
 
 /// How long the last words of an ending operator may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -150,7 +151,7 @@ impl Leader {
             handing: handing.clone(),
         };
         let driver = Driver::new(self.control_plane.clone(), instance.clone(), cluster);
-        let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(self.identity.clone()) };
+        let (events, unwritten) = Events::new();
         let context = Arc::new(Context {
             client: self.client.clone(),
             config: Arc::clone(&self.config),
@@ -160,8 +161,9 @@ impl Leader {
             reports,
             handing: handing.clone(),
             instance,
-            recorder: Recorder::new(self.client.clone(), reporter),
+            events,
             metrics: Arc::clone(&self.metrics),
+            making: AtomicUsize::new(0),
             memory: Memory::default(),
         });
         // Never said: what an ending operator has seen, its successor sees again.
@@ -181,6 +183,7 @@ impl Leader {
             ended = speaking => ended.map_err(RunError::Refused),
             () = controller::run(Arc::clone(&context), looks) => Ok(()),
             () = intake::run(Arc::clone(&context), triggers) => Ok(()),
+            () = events::write(self.client.clone(), &self.identity, unwritten) => Ok(()),
             () = self.count(&context) => Ok(()),
             () = stop.cancelled() => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! Does what a plan says. Every write may be repeated: names are deterministic, deletions and patches name the UID that they
 //! mean, and what exists already is as good as made.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ckrv_types::AttemptId;
@@ -9,7 +10,6 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -78,7 +78,7 @@ async fn apply_one(action: Action, view: &View, context: &Context) -> Applied<Op
         Action::DeletePod { name, uid, grace_seconds } => delete_pod(&name, uid, grace_seconds, context).await?,
         Action::WriteStatus(status) => write_status(&status, view, context).await?,
         Action::DeleteJob => delete_job(view, context).await?,
-        Action::Publish(note) => publish(note, view, context),
+        Action::Publish(note) => context.events.publish(view.job.object_ref(&()), note),
         Action::Tell(observation) => context.reports.tell(observation),
         Action::HandIn => {
             if let Some(wish) = job_spec::hand_in(&view.job, &context.instance) {
@@ -92,6 +92,7 @@ async fn apply_one(action: Action, view: &View, context: &Context) -> Applied<Op
 
 async fn create_pod(attempt: AttemptId, view: &View, context: &Context) -> Applied<Option<Trouble>> {
     let (Answer::Wanted(wanted), Some(class)) = (&view.wanted, &view.class.spec) else { return Ok(None) };
+    let _making = Making::new(&context.making);
     let config = &context.config;
     let blueprint = Blueprint {
         attempt,
@@ -117,7 +118,8 @@ async fn create_pod(attempt: AttemptId, view: &View, context: &Context) -> Appli
         Ok(_) => {
             context.metrics.made_pod();
             let text = format!("made pod {attempt} of class {}", view.class.name);
-            publish(Note { is_warning: false, reason: "PodCreated".to_owned(), text }, view, context);
+            let note = Note { is_warning: false, reason: "PodCreated".to_owned(), text };
+            context.events.publish(view.job.object_ref(&()), note);
             Ok(None)
         }
         Err(error) => match pod_trouble(&error) {
@@ -125,6 +127,22 @@ async fn create_pod(attempt: AttemptId, view: &View, context: &Context) -> Appli
             // Its predecessor of the same name is still going, or this view is older than the pod.
             None => Err(failed("make the pod")(error)),
         },
+    }
+}
+
+/// Counted as long as it lives.
+struct Making<'a>(&'a AtomicUsize);
+
+impl<'a> Making<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -237,24 +255,6 @@ async fn delete_job(view: &View, context: &Context) -> Applied {
     tolerate_gone(deleted).map_err(failed("delete the AgentJob"))?;
     context.memory.goes(uid);
     Ok(())
-}
-
-/// In the background: an Event tells people, nothing depends on it.
-fn publish(note: Note, view: &View, context: &Context) {
-    let (recorder, reference) = (context.recorder.clone(), view.job.object_ref(&()));
-    let event = Event {
-        type_: if note.is_warning { EventType::Warning } else { EventType::Normal },
-        reason: note.reason,
-        // The API's limit is 1024 bytes.
-        note: Some(note.text.chars().take(250).collect()),
-        action: "Run".to_owned(),
-        secondary: None,
-    };
-    tokio::spawn(async move {
-        if let Err(error) = recorder.publish(&event, &reference).await {
-            tracing::debug!(%error, reason = event.reason, "an Event was not published");
-        }
-    });
 }
 
 fn jobs(context: &Context) -> Api<AgentJob> {

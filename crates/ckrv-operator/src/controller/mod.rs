@@ -11,12 +11,12 @@ pub mod status;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::controller::{Action, Config as Concurrency, Error as ControllerError, applier};
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 pub use memory::Memory;
@@ -27,6 +27,7 @@ use crate::control::desired::Desired;
 use crate::control::handing::Handing;
 use crate::control::reports::Reports;
 use crate::crd::AgentJob;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::triggers::Look;
@@ -46,8 +47,10 @@ pub struct Context {
     pub handing: Handing,
     /// The cluster's id, to which the runner's token is bound.
     pub instance: String,
-    pub recorder: Recorder,
+    pub events: Events,
     pub metrics: Arc<Metrics>,
+    /// Pods that are being made right now.
+    pub making: AtomicUsize,
     pub memory: Memory,
 }
 

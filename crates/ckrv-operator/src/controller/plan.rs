@@ -43,6 +43,8 @@ pub struct View {
     pub earlier_pods: Vec<Arc<Pod>>,
     pub class: Class,
     pub graces: Graces,
+    /// Many pods are being made: what says that all is well waits for them.
+    pub is_rush: bool,
     pub now: Timestamp,
 }
 

@@ -13,7 +13,11 @@ use crate::causes::{self, End, Seen, Trouble};
 use crate::crd::JobPhase;
 
 /// A start that goes well is told only when it is done, unless it takes longer than this.
-const QUIET_START: Duration = Duration::from_secs(2);
+const QUIET_START: Duration = Duration::from_secs(5);
+/// While many are being started, nothing is told for this long of those with which all is well: every write would delay others'.
+const QUIET_RUSH: Duration = Duration::from_secs(30);
+/// Whether it is still so is looked at this often.
+const RUSH_LOOK: Duration = Duration::from_secs(2);
 /// An image or place that was not to be had is looked for again after this, at the latest.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A worker that ended well has told the control plane, which takes the attempt off its list; else something is wrong.
@@ -68,10 +72,12 @@ fn finished(view: &View, attempt: AttemptId, pod: &Pod, at: Option<Timestamp>) -
 }
 
 fn starting(view: &View, attempt: AttemptId, pod: &Pod, message: &str) -> Plan {
-    let made = pod.metadata.creation_timestamp.as_ref().map_or(view.now, |time| time.0);
-    let age = elapsed(made, view.now);
+    let age = age(view, pod);
     if age < QUIET_START {
         return Plan { actions: Vec::new(), look_again: Some(QUIET_START.saturating_sub(age)) };
+    }
+    if view.is_rush && age < QUIET_RUSH {
+        return Plan { actions: Vec::new(), look_again: Some(RUSH_LOOK) };
     }
     let facts =
         Facts { phase: Some(JobPhase::Pending), message: Some(message.to_owned()), ..facts(attempt, Some(pod)) };
@@ -107,6 +113,9 @@ fn troubled(view: &View, attempt: AttemptId, trouble: &Trouble, pod: Option<&Pod
 }
 
 fn running(view: &View, attempt: AttemptId, pod: &Pod, agent_oom: Option<String>, disruption: Option<End>) -> Plan {
+    if view.is_rush && age(view, pod) < QUIET_RUSH && agent_oom.is_none() && disruption.is_none() {
+        return Plan { actions: Vec::new(), look_again: Some(RUSH_LOOK) };
+    }
     let message = agent_oom.clone().or_else(|| disruption.as_ref().map(|end| end.message.clone()));
     let facts = Facts { phase: Some(JobPhase::Running), message, disruption, ..facts(attempt, Some(pod)) };
     let was_running = view.job.status.as_ref().is_some_and(|status| {
@@ -128,6 +137,10 @@ fn running(view: &View, attempt: AttemptId, pod: &Pod, agent_oom: Option<String>
         None => launched,
     }));
     Plan { actions, look_again: None }
+}
+
+fn age(view: &View, pod: &Pod) -> Duration {
+    pod.metadata.creation_timestamp.as_ref().map_or(Duration::ZERO, |made| elapsed(made.0, view.now))
 }
 
 fn facts(attempt: AttemptId, pod: Option<&Pod>) -> Facts {

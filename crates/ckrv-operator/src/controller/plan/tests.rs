@@ -60,6 +60,7 @@ fn view() -> View {
         earlier_pods: Vec::new(),
         class: Class { name: "default".to_owned(), version: None, spec: Some(JobClassSpec::default()) },
         graces: Graces { image_grace: 60, quota_grace: 60, unschedulable_grace: 600 },
+        is_rush: false,
         now: now(),
     }
 }
@@ -155,7 +156,7 @@ fn a_quick_start_is_two_statuses_at_most() {
     let creating = json!({"waiting": {"reason": "ContainerCreating"}});
     let view = View { pod: pod(1, status(creating.clone(), creating)), ..view() };
     let quiet = plan(&view);
-    assert_eq!((quiet.actions.len(), quiet.look_again), (0, Some(Duration::from_secs(1))));
+    assert_eq!((quiet.actions.len(), quiet.look_again), (0, Some(Duration::from_secs(4))));
     let running =
         View { pod: pod(2, status(json!({"running": {}}), json!({"running": {}}))), ..after(view, &quiet, 1) };
     let first = plan(&running);
@@ -167,7 +168,21 @@ fn a_quick_start_is_two_statuses_at_most() {
 #[test]
 fn a_slow_start_says_what_it_waits_for() {
     let creating = json!({"waiting": {"reason": "ContainerCreating"}});
-    assert_snapshot!(shown(&plan(&View { pod: pod(3, status(creating.clone(), creating)), ..view() })));
+    assert_snapshot!(shown(&plan(&View { pod: pod(6, status(creating.clone(), creating)), ..view() })));
+}
+
+#[test]
+fn while_many_are_started_only_trouble_is_told_and_the_rest_waits_but_not_for_ever() {
+    let (creating, running) = (json!({"waiting": {"reason": "ContainerCreating"}}), json!({"running": {}}));
+    for state in [creating, running] {
+        let at = |age| View { is_rush: true, pod: pod(age, status(state.clone(), state.clone())), ..view() };
+        let quiet = plan(&at(29));
+        assert_eq!((quiet.actions.len(), quiet.look_again), (0, Some(Duration::from_secs(2))), "{state}");
+        let told = |plan: &Plan| plan.actions.iter().any(|action| matches!(action, Action::WriteStatus(_)));
+        assert!(told(&plan(&at(30))) && told(&plan(&View { is_rush: false, ..at(29) })), "{state}");
+    }
+    let troubled = plan(&View { is_rush: true, pod: pod(1, pulling_fails()), ..view() });
+    assert!(matches!(troubled.actions.first(), Some(Action::WriteStatus(_))), "{troubled:?}");
 }
 
 #[test]
@@ -458,7 +473,7 @@ mod by_hand {
             kept
         };
         assert_eq!(plan(&ended(None)), Plan::default());
-        assert_eq!(plan(&ended(Some(160))).look_again, Some(Duration::from_secs(60)));
+        assert_eq!(plan(&ended(Some(160))).look_again, Some(Duration::from_mins(1)));
         assert_eq!(plan(&ended(Some(100))).actions, [Action::DeleteJob]);
     }
 
