@@ -458,7 +458,7 @@ mod by_hand {
             kept
         };
         assert_eq!(plan(&ended(None)), Plan::default());
-        assert_eq!(plan(&ended(Some(160))).look_again, Some(Duration::from_secs(60)));
+        assert_eq!(plan(&ended(Some(160))).look_again, Some(Duration::from_mins(1)));
         assert_eq!(plan(&ended(Some(100))).actions, [Action::DeleteJob]);
     }
 
