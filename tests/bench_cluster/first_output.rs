@@ -20,13 +20,11 @@ const DOOR: &str = "[ -p /ckrv/work/door ] || mkfifo -m 666 /ckrv/work/door 2>/d
 pub async fn measure(counts: &Counts) {
     let real = Real::new(1).await;
     let raw = real.raw().await;
-    let (mut ours, mut floor, mut phases) = (Vec::new(), Vec::new(), [const { Vec::new() }; 3]);
+    let (mut ours, mut floor, mut bound) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..counts.real_runs {
         let (whole, job) = ours_once(&real).await;
         ours.push(whole);
-        for (phase, millis) in phases.iter_mut().zip(phases_of(&job, whole)) {
-            phase.push(millis);
-        }
+        bound.push(until_bound(&job));
         floor.push(raw_once(&real, &raw).await);
     }
     let (p50, p99) = (percentile(&mut ours, 0.5), percentile(&mut ours, 0.99));
@@ -36,18 +34,13 @@ pub async fn measure(counts: &Counts) {
          ({floor:.0} ms; bar: 150 ms over)",
         p50 - floor
     );
-    let [pod, worker, agent] = phases.map(|mut phase| percentile(&mut phase, 0.5));
-    println!(
-        "  of that: p50 {pod:.0} ms until the worker binds the attempt, {worker:.0} ms until the agent is started, {agent:.0} ms until it says so"
-    );
+    println!("  of that: p50 {:.0} ms until the worker has bound the attempt", percentile(&mut bound, 0.5));
 }
 
-/// Milliseconds until the worker has bound the attempt, from there until its agent runs, and from there to its first line.
-fn phases_of(job: &Job, whole: f64) -> [f64; 3] {
+/// Milliseconds until the worker has bound the attempt.
+fn until_bound(job: &Job) -> f64 {
     let attempt = &job.attempts[0];
-    let since = |at: Option<OffsetDateTime>| (at.unwrap() - attempt.queued_at).as_seconds_f64() * 1e3;
-    let (bound, running) = (since(attempt.starting_at), since(attempt.running_at));
-    [bound, running - bound, whole - running]
+    (attempt.starting_at.unwrap() - attempt.queued_at).as_seconds_f64() * 1e3
 }
 
 /// Milliseconds from the submission to the line, and the job.

@@ -27,8 +27,8 @@ impl Writes {
     }
 
     pub fn print(self, jobs: usize) {
-        let Some(writes) = self.counted() else {
-            println!("  writes of the operator: {} cannot be read", self.log.display());
+        let Some(writes) = self.counted().filter(|writes| !writes.is_empty()) else {
+            println!("  writes of the operator: none of {} is told in {}", self.user, self.log.display());
             return;
         };
         let all: u64 = writes.values().sum();
