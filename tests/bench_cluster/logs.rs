@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::process::Stdio;
 
 use ckrv_tests::wait::wait_for;
-use kube::api::ListParams;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -76,8 +75,7 @@ async fn follow(mut follower: Child) -> Followed {
 
 /// Megabytes, as the kubelet says.
 async fn operator_memory(real: &Real) -> f64 {
-    let operators = ListParams::default().labels("app.kubernetes.io/name=ckrv-operator");
-    let pod = &real.release.jobs.pods().list(&operators).await.unwrap().items[0];
+    let pod = &real.release.operators().await[0];
     let (name, node) = (pod.metadata.name.clone().unwrap(), pod.spec.as_ref().unwrap().node_name.clone().unwrap());
     wait_for("the kubelet tells of the operator", SOON, async || {
         let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");

@@ -57,7 +57,7 @@ fn peak(operator: &Operator) -> f64 {
 
 /// A line of /proc/PID/status (proc_pid_status(5)), which is in KiB.
 fn status(operator: &Operator, name: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.child.id().unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     count(kibibytes) * 1024.0 / 1e6

@@ -10,9 +10,11 @@ use ckrv_tests::stack::{Options, Stack, free_address, program};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::{Job, JobId};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
@@ -125,8 +127,7 @@ impl Drop for Jobs {
             runtime.block_on(async {
                 let config = kube::Config::infer().await.map_err(std::io::Error::other)?;
                 let client = Client::try_from(config).map_err(std::io::Error::other)?;
-                let api: Api<Namespace> = Api::all(client);
-                api.delete(&namespace, &DeleteParams::default()).await.map_err(std::io::Error::other)
+                forget(&client, &namespace).await.map_err(std::io::Error::other)
             })
         });
         let deleted = deleting.join();
@@ -134,6 +135,24 @@ impl Drop for Jobs {
             deleted.expect("nothing panics there").expect("the namespace can be deleted");
         }
     }
+}
+
+/// Deletes a namespace and what the cluster has for it, by the names that the chart and the tests give.
+async fn forget(client: &Client, namespace: &str) -> kube::Result<()> {
+    async fn delete<K>(client: &Client, name: &str) -> kube::Result<()>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        match Api::<K>::all(client.clone()).delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+    let role = format!("{namespace}-ckrv-operator");
+    delete::<JobClass>(client, namespace).await?;
+    delete::<ClusterRoleBinding>(client, &role).await?;
+    delete::<ClusterRole>(client, &role).await?;
+    delete::<Namespace>(client, namespace).await
 }
 
 /// A control plane outside of the cluster, and a namespace for its jobs.
@@ -191,15 +210,11 @@ impl Installation {
 
 /// A running operator.
 pub struct Operator {
-    child: Child,
+    pub child: Child,
     listen: String,
 }
 
 impl Operator {
-    pub fn pid(&self) -> u32 {
-        self.child.id().expect("the operator runs")
-    }
-
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the operator can be killed");
     }

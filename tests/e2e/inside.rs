@@ -113,10 +113,8 @@ async fn by_the_readme_an_admin_installs_upgrades_and_uninstalls_and_no_running_
 
     // One job, whole.
     let said = inside.ckrv(&["run", "--repo", &repo.url(), "--wait", "--", "sh", "-c", "echo hi > hi.txt"]).await;
-    if said.code != Some(0) {
-        panic!("{said}\n{}", inside.kubectl(&["logs", "deployment/ckrv-operator"]).await);
-    }
-    let job = said.exits(0).out.trim().to_owned();
+    assert_eq!(said.code, Some(0), "{said}\n{}", inside.kubectl(&["logs", "deployment/ckrv-operator"]).await);
+    let job = said.out.trim().to_owned();
     let results = inside.home.path().join("results");
     inside.ckrv(&["pull", &job, "--output", &results.display().to_string()]).await.exits(0);
     assert!(results.join("changes.patch").exists());

@@ -28,7 +28,7 @@ async fn a_hundred_jobs_at_once_all_succeed_though_operator_and_server_are_kille
     for number in 0..JOBS {
         let script = format!("echo line of {number}; echo {number} > work.txt");
         let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
-        jobs.push(submit(&client, JobSpec { command, ..JobSpec::new(&release.repo.url()) }).await.id);
+        jobs.push(submit(&client, JobSpec { command, ..JobSpec::new(release.repo.url()) }).await.id);
     }
     succeeded(&mut sql, JOBS / 5).await;
     kill_the_leader(&release).await;

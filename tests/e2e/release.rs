@@ -7,7 +7,7 @@ use ckrv_tests::relay::Relay;
 use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::{Options, Stack};
 use ckrv_tests::wait::wait_for;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -174,6 +174,12 @@ impl Release {
         let secret = Secret { metadata, string_data: Some(data), ..Secret::default() };
         let api: Api<Secret> = Api::namespaced(self.jobs.client.clone(), &self.jobs.namespace);
         api.create(&PostParams::default(), &secret).await.expect("the cluster takes the secret");
+    }
+
+    /// Pods of the operator.
+    pub async fn operators(&self) -> Vec<Pod> {
+        let params = ListParams::default().labels("app.kubernetes.io/name=ckrv-operator");
+        self.jobs.pods().list(&params).await.expect("pods can be listed").items
     }
 
     /// Runs a shell script as a job to its end, as a developer does; what the CLI said, with the code 0.

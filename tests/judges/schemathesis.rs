@@ -122,6 +122,5 @@ async fn judge(round: Round<'_>) {
     let run = command.current_dir(folder.path()).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_mins(9), run).await.expect("it ends in time").expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    println!("{said}");
-    assert!(output.status.success(), "schemathesis objects to what it was answered (above) of {:?}", round.only);
+    assert!(output.status.success(), "{said}\nschemathesis objects to what it was answered of {:?}", round.only);
 }
