@@ -119,6 +119,8 @@ async fn by_the_readme_an_admin_installs_upgrades_and_uninstalls_and_no_running_
     inside.ckrv(&["pull", &job, "--output", &results.display().to_string()]).await.exits(0);
     assert!(results.join("changes.patch").exists());
 
+    inside.by_kubectl_alone(&repo).await;
+
     // Four that run while both parts are replaced.
     let mut running = Vec::new();
     for _ in 0..4 {
@@ -160,7 +162,31 @@ async fn by_the_readme_an_admin_installs_upgrades_and_uninstalls_and_no_running_
     panic!("left after uninstalling: {left:?}");
 }
 
+const BY_HAND: &str = "apiVersion: ckrv.dev/v1alpha1
+kind: AgentJob
+metadata: { name: NAME }
+spec: { repo: 'REPO', branch: BRANCH, agent: command, command: [sh, -c, 'echo hi > hi.txt'], ttlSecondsAfterFinished: 60 }
+";
+
 impl Inside {
+    /// A job without a CLI, and one that cannot work, which says why.
+    async fn by_kubectl_alone(&self, repo: &Hosted) {
+        for (name, branch) in [("by-hand", "main"), ("by-hand-bad", "there-is-no-such-branch")] {
+            let manifest = BY_HAND.replace("NAME", name).replace("REPO", &repo.url()).replace("BRANCH", branch);
+            let file = self.home.path().join("by-hand.yaml");
+            std::fs::write(&file, manifest).expect("it can be written");
+            self.kubectl(&["apply", "--filename", &file.display().to_string()]).await;
+            self.kubectl(&["wait", &format!("aj/{name}"), "--for=condition=Completed", "--timeout=90s"]).await;
+        }
+        let told = "jsonpath={.status.phase} {.status.cause} {.status.message}";
+        let good = self.kubectl(&["get", "aj/by-hand", "--output", told]).await;
+        assert!(good.starts_with("Succeeded "), "{good}");
+        let bad = self.kubectl(&["get", "aj/by-hand-bad", "--output", told]).await;
+        assert!(bad.starts_with("Failed setup:") && bad.contains("there-is-no-such-branch"), "{bad}");
+        self.kubectl(&["describe", "aj/by-hand-bad"]).await;
+        self.kubectl(&["delete", "aj/by-hand", "aj/by-hand-bad", "--timeout=30s"]).await;
+    }
+
     /// What an admin has before the chart: PostgreSQL, S3, and the secrets. Answers the chart's values.
     async fn prepare(&self) -> Value {
         let images = images();
@@ -205,7 +231,8 @@ impl Inside {
         std::fs::write(&file, values.to_string()).expect("it can be written");
         self.helm(&["install", "ckrv", CHART, "--values", &file.display().to_string()]).await;
         self.kubectl(&["rollout", "status", "deployment/ckrv-server", "--timeout=120s"]).await;
-        let bootstrap = ["exec", "deploy/ckrv-server", "--", "/ckrv-server", "admin", "bootstrap"];
+        let bootstrap = ["exec", "deploy/ckrv-server", "--", "/ckrv-server", "admin", "bootstrap", "--allow"];
+        let bootstrap = [&bootstrap[..], &[&self.jobs.namespace]].concat();
         let printed = kubectl(&self.jobs.namespace, &bootstrap).await.exits(0);
         let told = |name: &str| {
             let line = printed.out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
