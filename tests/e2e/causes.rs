@@ -76,6 +76,6 @@ async fn a_pod_deleted_by_hand_ends_its_attempt_and_the_next_one_gets_another() 
     let second = format!("{}-2", job.id);
     wait_for("the next attempt has a pod", SOON, async || pods.get_opt(&second).await.ok().flatten()).await;
     let seen = installation.stack.client().job(job.id).await.expect("the job is there");
-    assert_eq!(seen.attempts[0].cause, Some(Cause::WorkerLost), "{seen:?}");
+    assert_eq!(seen.attempts[0].cause, Some(Cause::Evicted), "{seen:?}");
     assert!(seen.attempts[0].message.as_deref().is_some_and(|message| message.contains("was deleted")), "{seen:?}");
 }

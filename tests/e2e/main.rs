@@ -5,9 +5,12 @@
 mod causes;
 mod cluster;
 mod definitions;
+mod disturbing;
+mod faults;
 #[path = "../../crates/ckrv-worker/tests/it/git_host.rs"]
 mod git_host;
 mod installed;
 mod leading;
+mod own;
 mod pods;
 mod release;

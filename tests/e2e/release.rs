@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Output;
 
 use ckrv_tests::relay::Relay;
-use ckrv_tests::repo::Repo;
+use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::{Options, Stack};
 use ckrv_tests::wait::wait_for;
+use ckrv_types::{Job, JobId};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
@@ -56,6 +58,15 @@ impl Hosted {
 
     pub fn url(&self) -> String {
         format!("http://{}/.git", self.relay.address())
+    }
+
+    /// A piece of shell that ends once [`Hosted::open`] was called with the same name: a pod sees no file of the test's.
+    pub fn until(&self, gate: &str) -> String {
+        format!("until git ls-remote --exit-code {} refs/heads/{gate} >/dev/null 2>&1; do sleep 0.2; done", self.url())
+    }
+
+    pub fn open(&self, gate: &str) {
+        git(self.repo.path(), &["branch", gate]);
     }
 }
 
@@ -195,6 +206,21 @@ impl Release {
             (left == 0).then_some(())
         })
         .await;
+    }
+
+    /// Waits until the job is at its attempt `number`.
+    pub async fn next_attempt(&self, job: JobId, number: u32) -> Job {
+        let client = self.stack.client();
+        wait_for("the job is tried again", SOON, async || {
+            client.job(job).await.ok().filter(|job| job.attempt >= number)
+        })
+        .await
+    }
+
+    /// The name of the operator's pod that leads.
+    pub async fn leader(&self) -> String {
+        let leases: Api<Lease> = Api::namespaced(self.jobs.client.clone(), &self.jobs.namespace);
+        wait_for("somebody leads", SOON, async || leases.get("ckrv-operator").await.ok()?.spec?.holder_identity).await
     }
 
     /// The operator's deployment.

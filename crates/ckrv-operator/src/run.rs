@@ -137,7 +137,8 @@ impl Leader {
         let stores = Stores::follow(&self.client, &self.config.namespace, &triggers, &watches);
         let owner = self.service_account().await?;
         self.write_passwd(&owner).await?;
-        let instance = self.cluster_id().await?;
+        // Standbys are the same as their leader; operators of another namespace or Lease would run every job a second time.
+        let instance = format!("{}/{}/{}", self.cluster_id().await?, self.config.namespace, self.config.lease);
         tokio::time::timeout(FILL_LIMIT, stores.filled()).await.map_err(|_| RunError::Slow)??;
         let desired = Desired::new(triggers.clone());
         let (reports, observations) = Reports::new();

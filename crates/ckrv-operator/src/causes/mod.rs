@@ -18,9 +18,8 @@ use crate::pod::{AGENT, INSTALL, ORCHESTRATOR};
 pub enum Seen {
     /// Not all of it runs yet.
     Waiting { message: String, trouble: Option<Trouble> },
-    /// Both containers have started. `agent_oom`: the agent's was ended for lack of memory, which the worker sees only as
-    /// the loss of its shim.
-    Running { agent_oom: Option<String> },
+    /// Both containers have started. `agent`: why the agent's is gone, where the worker sees but the loss of its shim.
+    Running { agent: Option<End> },
     /// The worker ended with zero, which it does only after the control plane has acknowledged the attempt's end.
     Finished { at: Option<Timestamp> },
     /// Nothing of it will finish any more.
@@ -52,9 +51,11 @@ pub fn look(pod: &Pod) -> Seen {
         return Seen::Ended(end);
     }
     if let Some(waiting) = waiting::look(pod) {
-        return waiting;
+        // What is taken away before its worker runs will not begin any more, however long its node takes to say so.
+        let has_begun = state(pod, ORCHESTRATOR).is_some_and(|state| state.running.is_some());
+        return disruption(pod).filter(|_| !has_begun).map_or(waiting, Seen::Ended);
     }
-    Seen::Running { agent_oom: ended::agent_oom(pod) }
+    Seen::Running { agent: ended::agent(pod) }
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {

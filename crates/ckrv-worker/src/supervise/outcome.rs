@@ -53,12 +53,9 @@ fn of_exit(exit: Exit) -> Outcome {
     }
 }
 
-/// Of a container that ended without a word, by what its runner has seen.
-pub fn of_container(cause: Cause) -> String {
-    match cause {
-        Cause::AgentOom => "memory ran out, and the agent's container was ended for it".to_owned(),
-        other => format!("the agent's container was ended: {other}"),
-    }
+/// Of something that befell the attempt and that its runner has seen.
+pub fn noted(cause: Cause, message: Option<String>) -> Outcome {
+    failed(cause, message.unwrap_or_else(|| format!("the runner saw it end: {cause}")))
 }
 
 /// Also for an attempt that is stopped before its agent runs.

@@ -209,7 +209,7 @@ fn a_failed_attempt_is_not_tried_again_after_a_restart() {
     let restarted = View { pod: None, ..after(ended, &first, 5) };
     let told: Vec<_> = plan(&restarted).actions;
     assert!(
-        matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerLost), .. })]),
+        matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerOom), .. })]),
         "{told:?}"
     );
 }
