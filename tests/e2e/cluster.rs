@@ -1,6 +1,7 @@
 //! The cluster that tests run on, namespaces of their own in it, and operators for them.
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use ckrv_operator::crd::{self, AgentJob};
@@ -129,8 +130,11 @@ impl Installation {
     pub fn operator(&self, log: &str, arguments: &[&str]) -> Operator {
         let listen = free_address();
         let mut command = Command::new(program("ckrv-operator"));
+        let namespace =
+            if arguments.contains(&"--namespace") { &[][..] } else { &["--namespace", &self.jobs.namespace] };
         command
-            .args(["run", "--namespace", &self.jobs.namespace, "--server", &self.stack.server_url()])
+            .args(["run", "--server", &self.stack.server_url()])
+            .args(namespace)
             .args(["--worker-image", "ckrv.invalid/worker:1", "--agent-image", "ckrv.invalid/agent:1"])
             .args(["--listen", &listen.to_string(), "--identity", log])
             .arg("--token-file")
@@ -167,6 +171,12 @@ pub struct Operator {
 impl Operator {
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the operator can be killed");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        ended.expect("the operator ends").expect("it is our child")
     }
 
     /// The value of a metric, 0 where there is none of these labels.

@@ -66,10 +66,16 @@ pub enum RunError {
         "AgentJobs, pods and classes were not read within {FILL_LIMIT:?}: are the definitions and the rights there?"
     )]
     Slow,
-    #[error("the control plane refuses this runner")]
+    #[error("the control plane refuses this runner{}", hint(.0))]
     Refused(#[source] ClientError),
     #[error("another operator leads now")]
     Deposed,
+}
+
+/// What the control plane advises.
+fn hint(refusal: &ClientError) -> String {
+    let advice = refusal.problem().and_then(|problem| problem.hint.as_deref());
+    advice.map(|advice| format!(" ({advice})")).unwrap_or_default()
 }
 
 /// Until `stop`, or a reason to end.

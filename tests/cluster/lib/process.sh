@@ -20,14 +20,20 @@ everything_runs() {
     done
 }
 
-# start NAME COMMAND…: unless it runs. In a session of its own, so that the terminal's signals pass it by, and without
-# the lock (9) of the script.
+# start NAME COMMAND…: unless it runs. In a session of its own, so that the terminal's signals pass it by, and with nothing
+# that is open here: neither the lock (9) of the script nor one that its caller holds meanwhile.
 start() {
-    local name=$1
+    local name=$1 open fd
     shift
     ! runs "$name" >/dev/null || return 0
     mkdir -p "$LOGS" "$RUN"
-    setsid "$@" >>"$LOGS/$name.log" 2>&1 </dev/null 9<&- &
+    open=$(cd "/proc/$$/fd" && echo [0-9]*)
+    (
+        for fd in $open; do
+            [ "$fd" -le 2 ] || eval "exec $fd<&-"
+        done
+        exec setsid "$@"
+    ) >>"$LOGS/$name.log" 2>&1 </dev/null &
     echo "$! $(started_at $!)" >"$RUN/$name.pid"
 }
 

@@ -29,7 +29,7 @@ async fn a_pod_whose_volume_is_over_its_limit_is_evicted() {
     let release = Release::with(Wanted { values, ..Wanted::default() }).await;
     let fault = Fault::begins("volume over its limit");
     let job = busy(&release, "head -c 30000000 /dev/urandom > /tmp/large").await;
-    fault.ends_as(&release.stack, job, Cause::Evicted, KUBELET, &[]).await;
+    fault.ends_as(&release.stack, job, Cause::Evicted, KUBELET, &["its node evicted it", "exceeds the limit"]).await;
     release.clean().await;
 }
 

@@ -151,6 +151,24 @@ async fn a_cause_that_is_noted_before_the_end_is_heard_by_the_worker_and_decides
 }
 
 #[tokio::test]
+async fn an_end_with_a_cause_that_the_runner_noted_is_told_in_the_runners_words() {
+    let on = Installation::new(Loops::On).await;
+    let runner = on.runner(2).await;
+    for (cause, expected) in
+        [(Cause::Evicted, "noted by a test: infrastructure:evicted"), (Cause::AgentExit, "said by a test: agent:exit")]
+    {
+        let mut once = spec();
+        once.retries.max_attempts = 1;
+        let job = submit(&on.client(), once).await.id;
+        let worker = work_on(&on.replica, &runner, job).await;
+        runner.observations(&noted(worker.attempt(), Cause::Evicted)).await.unwrap();
+        worker.finish(Some(cause)).await.unwrap();
+        let job = on.client().job(job).await.unwrap();
+        assert_eq!((job.cause, job.message.as_deref()), (Some(cause), Some(expected)));
+    }
+}
+
+#[tokio::test]
 async fn what_the_worker_has_finished_stays_and_another_runners_attempt_is_not_ones_to_judge() {
     let on = Installation::new(Loops::On).await;
     let runner = on.runner(2).await;

@@ -1,7 +1,7 @@
 //! A pod that will not finish any more, or that is being taken away.
 
 use ckrv_types::Cause;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod, PodCondition};
 
 use super::{AGENT, End, INSTALL, ORCHESTRATOR, condition, name, phase, state};
 
@@ -47,13 +47,29 @@ pub fn disruption(pod: &Pod) -> Option<End> {
             "DeletionByPodGC" => (Cause::NodeLost, "its node is gone"),
             "PreemptionByScheduler" => (Cause::Evicted, "a pod of higher priority took its place"),
             "EvictionByEvictionAPI" => (Cause::Evicted, "its node was drained"),
-            "TerminationByKubelet" => (Cause::Evicted, "its node ended it"),
+            "TerminationByKubelet" => (Cause::Evicted, "its node evicted it"),
             _ => (Cause::Evicted, "it was taken away"),
         };
         return Some(End::new(cause, format!("pod {}: {what}: {told}", name(pod))));
     }
     pod.metadata.deletion_timestamp.as_ref()?;
     Some(deleted(name(pod)))
+}
+
+/// The pod with what its kubelet will have written when all of it has ended: that it evicts it, and `why`.
+pub fn evicted(pod: &Pod, why: String) -> Pod {
+    let mut pod = pod.clone();
+    if condition(&pod, DISRUPTION).is_none() {
+        let found = PodCondition {
+            type_: DISRUPTION.to_owned(),
+            status: "True".to_owned(),
+            reason: Some("TerminationByKubelet".to_owned()),
+            message: Some(why),
+            ..PodCondition::default()
+        };
+        pod.status.get_or_insert_default().conditions.get_or_insert_default().push(found);
+    }
+    pod
 }
 
 /// Of a pod that somebody deleted.

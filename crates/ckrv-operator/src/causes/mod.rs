@@ -8,7 +8,7 @@ use ckrv_types::Cause;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 
-pub use ended::{deleted, disruption};
+pub use ended::{deleted, disruption, evicted};
 pub use waiting::{Trouble, TroubleKind};
 
 use crate::pod::{AGENT, INSTALL, ORCHESTRATOR};
@@ -51,9 +51,7 @@ pub fn look(pod: &Pod) -> Seen {
         return Seen::Ended(end);
     }
     if let Some(waiting) = waiting::look(pod) {
-        // What is taken away before its worker runs will not begin any more, however long its node takes to say so.
-        let has_begun = state(pod, ORCHESTRATOR).is_some_and(|state| state.running.is_some());
-        return disruption(pod).filter(|_| !has_begun).map_or(waiting, Seen::Ended);
+        return waiting;
     }
     Seen::Running { agent: ended::agent(pod) }
 }

@@ -94,15 +94,13 @@ fn an_agents_container_that_was_killed_is_noted_and_left_to_the_worker() {
 }
 
 #[test]
-fn a_pod_that_is_taken_away_before_its_worker_runs_has_ended() {
-    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
-    let lost = json!([
-        {"type": "PodScheduled", "status": "True"},
-        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "m"}
-    ]);
-    let status = |orchestrator| json!({"phase": "Pending", "conditions": lost, "containerStatuses": containers(orchestrator, creating.clone())});
-    assert_eq!(cause(status(creating.clone())), Cause::NodeLost);
-    assert!(matches!(look(&pod(status(running()))), Seen::Waiting { .. }), "its worker is told, and ends in order");
+fn an_eviction_that_is_announced_is_the_cause_of_what_follows() {
+    let dying = json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(ended(137, "Error"), running())});
+    assert_eq!(cause(dying.clone()), Cause::WorkerLost);
+    let announced = evicted(&pod(dying), "Usage of EmptyDir volume exceeds the limit".to_owned());
+    let Seen::Ended(end) = look(&announced) else { panic!("not ended") };
+    assert_eq!(end.cause, Cause::Evicted);
+    assert!(end.message.contains("exceeds the limit"), "{}", end.message);
 }
 
 #[test]

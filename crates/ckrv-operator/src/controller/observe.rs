@@ -10,6 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::Context;
 use super::plan::{Class, View};
+use crate::causes;
 use crate::control::desired::Answer;
 use crate::crd::{AgentJob, JobClassSpec};
 use crate::names;
@@ -21,12 +22,17 @@ pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
         let name = AttemptId { job: id?, number }.to_string();
         let pod = context.stores.pods.get(&ObjectRef::new(&name).within(&context.config.namespace))?;
         // One of an object of the same name that is gone is not this one's.
-        is_owned(&pod, job).then_some(pod)
+        is_owned(&pod, job).then(|| match context.stores.eviction(&pod) {
+            Some(why) => Arc::new(causes::evicted(&pod, why)),
+            None => pod,
+        })
     };
+    let own = pod(number);
     View {
         attempt: id.map(|job| AttemptId { job, number }),
         wanted: id.map_or(Answer::Unknown, |id| context.desired.of(id)),
-        pod: pod(number),
+        hindrance: own.as_deref().and_then(|pod| context.stores.hindrance(pod)),
+        pod: own,
         earlier_pods: (1..number).filter_map(pod).collect(),
         class: class(job, context),
         graces: context.config.graces,

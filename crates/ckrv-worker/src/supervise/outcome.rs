@@ -65,7 +65,8 @@ pub fn of_stop(stop: Stop, limits: &Limits, quota: u64) -> Outcome {
         Stop::Cancel => failed(Cause::CancelledByUser, "cancelled; what the agent had done by then was kept"),
         Stop::Told => failed(
             Cause::Evicted,
-            "the runner told the worker to end before the agent was done; what it had done by then was kept",
+            "the worker was told to end before the agent was done: its runner, pod or node was being stopped; what the agent \
+             had done by then was kept",
         ),
         Stop::Abandoned => failed(
             Cause::CancelledByRunner,

@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::super::status::{self, Facts};
 use super::{Action, Note, Plan, STOP_GRACE, TELL_AGAIN, View, delete_pod, ended, living, observation, stopped};
 use crate::causes::{self, End, Seen, Trouble};
+use crate::control::desired::Answer;
 use crate::crd::JobPhase;
 
 /// A start that goes well is told only when it is done, unless it takes longer than this.
@@ -20,6 +21,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const FINISH_GRACE: Duration = Duration::from_secs(15);
 
 pub fn plan(view: &View, attempt: AttemptId, pod: &Pod, stop: bool) -> Plan {
+    if let Some(end) = lost_before_it_began(view, pod).filter(|_| !stop) {
+        return fail(view, attempt, &end);
+    }
     let mut plan = match causes::look(pod) {
         Seen::Ended(_) if stop => return fail(view, attempt, &stopped()),
         Seen::Ended(end) => return fail(view, attempt, &end),
@@ -35,6 +39,13 @@ pub fn plan(view: &View, attempt: AttemptId, pod: &Pod, stop: bool) -> Plan {
         plan.actions.extend(delete_pod(Some(pod), Some(STOP_GRACE)));
     }
     plan
+}
+
+/// Of a pod whose node is lost, nobody tells that it has ended; and no lease runs out where no worker has begun.
+fn lost_before_it_began(view: &View, pod: &Pod) -> Option<End> {
+    let Answer::Wanted(wanted) = &view.wanted else { return None };
+    let end = causes::disruption(pod).filter(|end| end.cause == Cause::NodeLost)?;
+    (!wanted.assignment.started).then_some(end)
 }
 
 /// The cluster does not have the pod.
@@ -73,8 +84,9 @@ fn starting(view: &View, attempt: AttemptId, pod: &Pod, message: &str) -> Plan {
     if age < QUIET_START {
         return Plan { actions: Vec::new(), look_again: Some(QUIET_START.saturating_sub(age)) };
     }
-    let facts =
-        Facts { phase: Some(JobPhase::Pending), message: Some(message.to_owned()), ..facts(attempt, Some(pod)) };
+    let hindered = view.hindrance.as_ref().map(|why| format!("the node cannot start the pod yet: {why}"));
+    let message = hindered.unwrap_or_else(|| message.to_owned());
+    let facts = Facts { phase: Some(JobPhase::Pending), message: Some(message), ..facts(attempt, Some(pod)) };
     let mut actions = write(view, &facts);
     actions.push(tell_waiting(attempt, &facts, None));
     Plan { actions, look_again: None }
