@@ -211,7 +211,7 @@ async fn an_operator_that_dies_before_it_has_noted_the_job_is_followed_by_one_th
     let on = allowed().await;
     let mut first = on.operator_with("first.log", &[], "operator.handed-in=return");
     applied(&on, &object(&json!({}))).await;
-    let died = first.died().await;
+    let died = first.ended(SOON).await;
     assert_eq!(died.signal(), Some(SIGABRT), "{died}; were the programs built with the whole workspace?");
     let made: Vec<JobId> = jobs(&on).await.into_iter().map(|job| job.id).collect();
     assert_eq!(made.len(), 1);

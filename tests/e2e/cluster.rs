@@ -178,8 +178,11 @@ impl Installation {
     pub fn operator_with(&self, log: &str, arguments: &[&str], failpoints: &str) -> Operator {
         let listen = free_address();
         let mut command = Command::new(program("ckrv-operator"));
+        let namespace =
+            if arguments.contains(&"--namespace") { &[][..] } else { &["--namespace", &self.jobs.namespace] };
         command
-            .args(["run", "--namespace", &self.jobs.namespace, "--server", &self.stack.server_url()])
+            .args(["run", "--server", &self.stack.server_url()])
+            .args(namespace)
             .args(["--worker-image", "ckrv.invalid/worker:1", "--agent-image", "ckrv.invalid/agent:1"])
             .args(["--listen", &listen.to_string(), "--identity", log])
             .arg("--token-file")
@@ -219,10 +222,10 @@ impl Operator {
         self.child.kill().await.expect("the operator can be killed");
     }
 
-    /// Waits until it has died by itself.
-    pub async fn died(&mut self) -> ExitStatus {
-        let died = tokio::time::timeout(SOON, self.child.wait()).await;
-        died.expect("the operator lives on").expect("it is our child")
+    /// Waits for its end.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        ended.expect("the operator ends").expect("it is our child")
     }
 
     /// The value of a metric, 0 where there is none of these labels.

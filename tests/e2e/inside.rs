@@ -124,7 +124,7 @@ async fn by_the_readme_an_admin_installs_upgrades_and_uninstalls_and_no_running_
     // Four that run while both parts are replaced.
     let mut running = Vec::new();
     for _ in 0..4 {
-        let script = repo.until_let_go();
+        let script = repo.until("go");
         let said = inside.ckrv(&["run", "--repo", &repo.url(), "--", "sh", "-c", &script]).await.exits(0);
         running.push(said.out.trim().to_owned());
     }
@@ -140,7 +140,7 @@ async fn by_the_readme_an_admin_installs_upgrades_and_uninstalls_and_no_running_
     for job in &running {
         assert_eq!(inside.job(job).await.state, State::Running, "{job}");
     }
-    repo.let_go();
+    repo.open("go");
     for job in &running {
         inside.ckrv(&["status", "--watch", job]).await.exits(0);
         let job = inside.job(job).await;

@@ -1,10 +1,11 @@
 //! Several operators, and what is left of them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ckrv_tests::wait::wait_for;
 
-use crate::cluster::{Installation, SOON};
+use crate::cluster::{Installation, Jobs, SOON};
+use crate::faults::{Fault, TOLD};
 
 #[tokio::test]
 async fn a_standby_takes_over_within_seconds_and_goes_on_from_what_is_there() {
@@ -17,15 +18,33 @@ async fn a_standby_takes_over_within_seconds_and_goes_on_from_what_is_there() {
     let name = format!("{}-1", job.id);
     let pod = wait_for("the job has a pod", SOON, async || pods.get_opt(&name).await.ok().flatten()).await;
     assert_eq!(second.metric("ckrv_operator_leader").await, Some(0.0));
-    let killed = Instant::now();
+    let fault = Fault::begins("operator killed, taken over");
     first.kill().await;
     second.leads().await;
-    let took = killed.elapsed();
-    assert!(took < Duration::from_secs(15), "it took {took:?}");
+    fault.took("standby leads", Duration::from_secs(15));
     // The pod of before is the pod of now, and a new job gets one.
     let next = installation.submit().await;
     let next_name = format!("{}-1", next.id);
     wait_for("the next job has a pod", SOON, async || pods.get_opt(&next_name).await.ok().flatten()).await;
     let same = pods.get(&name).await.expect("the pod is still there");
     assert_eq!(same.metadata.uid, pod.metadata.uid);
+}
+
+#[tokio::test]
+async fn a_second_operator_on_one_token_is_refused_and_the_first_goes_on() {
+    let installation = Installation::new().await;
+    let first = installation.operator("first.log", &[]);
+    first.leads().await;
+    // In another namespace of the same cluster it would run every job a second time.
+    let elsewhere = Jobs::new(&installation.jobs.client).await;
+    let fault = Fault::begins("two operators on one token");
+    let mut second = installation.operator("second.log", &["--namespace", &elsewhere.namespace]);
+    let status = second.ended(SOON).await;
+    fault.took("second ended", TOLD * 2);
+    let said = installation.stack.log("second.log");
+    assert!(!status.success() && said.contains("the control plane refuses this runner"), "{said}");
+    assert!(said.contains("in use by another machine or cluster") && said.contains("ckrv runner create"), "{said}");
+    let job = installation.submit().await;
+    let (pods, name) = (installation.jobs.pods(), format!("{}-1", job.id));
+    wait_for("the first takes jobs", SOON, async || pods.get_opt(&name).await.ok().flatten()).await;
 }

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use ckrv_tests::replica::submit;
 use ckrv_types::JobSpec;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DeleteParams};
+use kube::api::DeleteParams;
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -64,9 +63,7 @@ async fn succeeded(sql: &mut PgConnection, count: i64) {
 
 /// As `kill -9` does: its containers get no signal that they could hear, and nobody is told that it leads no more.
 async fn kill_the_leader(release: &Release) {
-    let leases: Api<Lease> = Api::namespaced(release.jobs.client.clone(), &release.jobs.namespace);
-    let lease = leases.get("ckrv-operator").await.expect("the operators have a Lease");
-    let leader = lease.spec.and_then(|spec| spec.holder_identity).expect("one of them leads");
+    let leader = release.leader().await;
     let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     release.jobs.pods().delete(&leader, &at_once).await.expect("the leader's pod is there");
 }

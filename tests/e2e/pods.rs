@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
 
 use crate::cluster::{Installation, SOON};
+use crate::faults::{Fault, TOLD};
 
 #[tokio::test]
 async fn a_submitted_job_becomes_a_pod_in_a_restricted_namespace_and_leaves_nothing() {
@@ -18,6 +19,7 @@ async fn a_submitted_job_becomes_a_pod_in_a_restricted_namespace_and_leaves_noth
     let operator = installation.operator("operator.log", &["--image-grace", "3"]);
     operator.leads().await;
     let begun = Instant::now();
+    let fault = Fault::begins("image not to be had");
     let job = installation.submit().await;
     let pods = installation.jobs.pods();
     let name = format!("{}-1", job.id);
@@ -43,9 +45,10 @@ async fn a_submitted_job_becomes_a_pod_in_a_restricted_namespace_and_leaves_noth
             status.message.clone().filter(|message| message.contains("cannot be pulled"))
         })
         .await;
+    fault.took("told", TOLD);
     assert!(message.contains("ckrv.invalid/"), "{message}");
-    let ended = installation.ended(job.id).await;
-    assert_eq!((ended.state, ended.cause), (State::Failed, Some(Cause::Image)), "{ended:?}");
+    let limit = Duration::from_secs(3) + TOLD * 2;
+    fault.ends_as(&installation.stack, job.id, Cause::Image, limit, &["ckrv.invalid/", "cannot be pulled"]).await;
     installation.jobs.gone(job.id).await;
     wait_for("the secret goes with its job", SOON, async || secrets.get_opt(&name).await.ok()?.is_none().then_some(()))
         .await;

@@ -7,6 +7,8 @@ use ckrv_tests::relay::Relay;
 use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::{Options, Stack};
 use ckrv_tests::wait::wait_for;
+use ckrv_types::{Job, JobId};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
@@ -56,14 +58,13 @@ impl Hosted {
         format!("http://{}/.git", self.relay.address())
     }
 
-    /// A script that goes on until [`Self::let_go`].
-    pub fn until_let_go(&self) -> String {
-        format!("echo waiting; until git ls-remote --exit-code {} refs/heads/go; do sleep 0.2; done", self.url())
+    /// A piece of shell that ends once [`Hosted::open`] was called with the same name: a pod sees no file of the test's.
+    pub fn until(&self, gate: &str) -> String {
+        format!("until git ls-remote --exit-code {} refs/heads/{gate} >/dev/null 2>&1; do sleep 0.2; done", self.url())
     }
 
-    /// Lets every script of [`Self::until_let_go`] end.
-    pub fn let_go(&self) {
-        git(self.repo.path(), &["branch", "go"]);
+    pub fn open(&self, gate: &str) {
+        git(self.repo.path(), &["branch", gate]);
     }
 }
 
@@ -199,6 +200,21 @@ impl Release {
             (left == 0).then_some(())
         })
         .await;
+    }
+
+    /// Waits until the job is at its attempt `number`.
+    pub async fn next_attempt(&self, job: JobId, number: u32) -> Job {
+        let client = self.stack.client();
+        wait_for("the job is tried again", SOON, async || {
+            client.job(job).await.ok().filter(|job| job.attempt >= number)
+        })
+        .await
+    }
+
+    /// The name of the operator's pod that leads.
+    pub async fn leader(&self) -> String {
+        let leases: Api<Lease> = Api::namespaced(self.jobs.client.clone(), &self.jobs.namespace);
+        wait_for("somebody leads", SOON, async || leases.get("ckrv-operator").await.ok()?.spec?.holder_identity).await
     }
 }
 

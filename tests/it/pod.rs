@@ -160,7 +160,7 @@ async fn what_the_runner_saw_of_a_lost_container_is_the_cause() {
             assert_eq!(on.runner.observations(&note).await.unwrap().applied, [true]);
         }
         let ended = on.ended(job, Some(Cause::AgentOom)).await;
-        assert_eq!(ended.message.as_deref(), Some("memory ran out, and the agent's container was ended for it"));
+        assert_eq!(ended.message.as_deref(), Some("noted by a test: agent:oom"));
         assert!(pod.orchestrator_ended().await.success(), "{}", pod.log("orchestrator"));
         assert_eq!(on.stack.pull(&on.repo, job).await.file("work.txt"), "so far");
     }

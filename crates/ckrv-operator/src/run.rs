@@ -69,10 +69,16 @@ pub enum RunError {
         "AgentJobs, pods and classes were not read within {FILL_LIMIT:?}: are the definitions and the rights there?"
     )]
     Slow,
-    #[error("the control plane refuses this runner")]
+    #[error("the control plane refuses this runner{}", hint(.0))]
     Refused(#[source] ClientError),
     #[error("another operator leads now")]
     Deposed,
+}
+
+/// What the control plane advises.
+fn hint(refusal: &ClientError) -> String {
+    let advice = refusal.problem().and_then(|problem| problem.hint.as_deref());
+    advice.map(|advice| format!(" ({advice})")).unwrap_or_default()
 }
 
 /// Until `stop`, or a reason to end.
@@ -140,7 +146,8 @@ impl Leader {
         let stores = Stores::follow(&self.client, &self.config.namespace, &triggers, &watches);
         let owner = self.service_account().await?;
         self.write_passwd(&owner).await?;
-        let instance = self.cluster_id().await?;
+        // Standbys are the same as their leader; operators of another namespace or Lease would run every job a second time.
+        let instance = format!("{}/{}/{}", self.cluster_id().await?, self.config.namespace, self.config.lease);
         tokio::time::timeout(FILL_LIMIT, stores.filled()).await.map_err(|_| RunError::Slow)??;
         let (desired, handing) = (Desired::new(triggers.clone()), Handing::new(triggers.clone()));
         let (reports, observations) = Reports::new();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use kube::api::Api;
+use k8s_openapi::api::core::v1::{Event as PodEvent, ObjectReference, Pod, PodSpec};
+use kube::api::{Api, ObjectMeta};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{Lookup, Store, store};
+use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -16,12 +16,21 @@ use crate::crd::{AgentJob, JobClass};
 use crate::names;
 use crate::triggers::Triggers;
 
+/// Selects such Events.
+const WARNINGS: &str = "type=Warning,involvedObject.kind=Pod";
+/// A kubelet evicts a pod; in its status it stands when all of it has ended.
+const EVICTED: &str = "Evicted";
+/// A node does not get as far as starting containers; their status says no more than that they are being made.
+const HINDRANCES: [&str; 4] = ["FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume", "NetworkNotReady"];
+
 /// Readers of what is kept. Clones are the same.
 #[derive(Clone)]
 pub struct Stores {
     pub jobs: Store<AgentJob>,
     pub pods: Store<Pod>,
     pub classes: Store<JobClass>,
+    /// What the cluster's own parts warn of about pods: some of it never stands in a pod's status, some of it late.
+    warnings: Store<PodEvent>,
 }
 
 /// The watches behind them did not begin.
@@ -73,7 +82,39 @@ impl Stores {
                 }
             })
         };
-        Self { jobs, pods, classes }
+        let warnings = {
+            let (triggers, config) = (triggers.clone(), watcher::Config::default().fields(WARNINGS));
+            let (pods, of) = (pods.clone(), namespace.to_owned());
+            reflect(Api::<PodEvent>::namespaced(client.clone(), namespace), config, tasks, trim_event, move |event| {
+                let Event::Apply(said) = event else { return };
+                // One that is not known yet is looked at when it is.
+                let pod = said.involved_object.name.as_deref();
+                let pod = pod.and_then(|name| pods.get(&ObjectRef::new(name).within(&of)));
+                if let Some(owner) = pod.and_then(|pod| names::owner_of(&pod.metadata).cloned()) {
+                    triggers.look_at_named(&owner.name);
+                }
+            })
+        };
+        Self { jobs, pods, classes, warnings }
+    }
+
+    /// Why its kubelet evicts a pod; none if it does not.
+    pub fn eviction(&self, pod: &Pod) -> Option<String> {
+        self.warning(pod, &[EVICTED])
+    }
+
+    /// What kept its node from starting a pod's containers, at one try at least.
+    pub fn hindrance(&self, pod: &Pod) -> Option<String> {
+        self.warning(pod, &HINDRANCES)
+    }
+
+    fn warning(&self, pod: &Pod, reasons: &[&str]) -> Option<String> {
+        let uid = pod.metadata.uid.as_ref()?;
+        let is_it = |said: &PodEvent| {
+            said.involved_object.uid.as_ref() == Some(uid)
+                && said.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
+        };
+        self.warnings.find(is_it)?.message.clone()
     }
 
     /// Ends when everything that was there before has been read.
@@ -133,6 +174,25 @@ fn trim_job(job: &mut AgentJob) {
         job.metadata.annotations.iter_mut().for_each(|all| all.retain(|key, _| key == names::ATTEMPT));
         (job.spec.prompt, job.spec.command, job.spec.env) = Default::default();
     }
+}
+
+/// Of an Event only whom it is about, its reason and its words are read.
+fn trim_event(event: &mut PodEvent) {
+    let (metadata, about) = (std::mem::take(&mut event.metadata), std::mem::take(&mut event.involved_object));
+    let (reason, message) = (event.reason.take(), event.message.take());
+    *event = PodEvent {
+        metadata: ObjectMeta {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            ..ObjectMeta::default()
+        },
+        involved_object: ObjectReference { name: about.name, uid: about.uid, ..ObjectReference::default() },
+        reason,
+        message,
+        ..PodEvent::default()
+    };
 }
 
 fn trim_class(class: &mut JobClass) {

@@ -51,9 +51,12 @@ causes! {
     Unschedulable = "infrastructure:unschedulable", Failed, true, "no node fits the class's requests, selectors and tolerations";
     ClusterQuota = "infrastructure:quota", Failed, true, "the job namespace's resource quota is used up";
     NodeLost = "infrastructure:node-lost", Failed, true, "the node stopped answering; the job was given to another one while attempts were left";
-    Evicted = "infrastructure:evicted", Failed, true, "the node was short of memory or disk, or the job's own volume was full";
+    /// Whatever ran the attempt was taken away under it.
+    Evicted = "infrastructure:evicted", Failed, true, "its node was short of memory or disk or was drained, a volume was over its limit, or somebody deleted the pod: the message says which";
     /// The worker (the orchestrator of the attempt) died or went silent.
-    WorkerLost = "infrastructure:worker-lost", Failed, true, "the worker stopped answering; the log up to its last acknowledged line was kept";
+    WorkerLost = "infrastructure:worker-lost", Failed, true, "the worker died, or its node or network did; the log up to its last acknowledged line was kept, and `ckrv retry` runs the job again";
+    /// The worker, or the git that it runs, had too little memory.
+    WorkerOom = "infrastructure:worker-oom", Failed, true, "the worker needs more memory for this repository: raise orchestratorResources of the job's class";
     /// The runner went silent before the attempt began.
     RunnerLost = "infrastructure:runner-lost", Failed, true, "the runner stopped answering before the job began; `ckrv runner list` shows which are alive";
     /// The worker could not store what it had to.
@@ -65,6 +68,8 @@ causes! {
     Credential = "setup:credential", Failed, false, "give the runner a credential for this host";
     RepositoryUrl = "setup:url", Failed, false, "use an https:// or ssh:// URL of a public address";
     /// The agent is not known to the runner, or its program is not there.
+    /// The image that the job names is no image's name, or is not allowed.
+    ImageRefused = "setup:image", Failed, false, "choose an image that the job's class allows, or another `--class`";
     AgentMissing = "setup:agent", Failed, false, "check `--agent` and that the image (or this machine) has the agent's program";
     SecretMissing = "setup:secret", Failed, false, "give the runner the named secret";
     AgentExit = "agent:exit", Failed, false, "the log's end says what the agent ran into: `ckrv logs --tail 50 JOB`";

@@ -1,7 +1,8 @@
 //! `/v1/runner`: how an executor of attempts (the local runner, the operator) talks to the control plane.
 //!
 //! Bearer: the runner's token. The runner connects outbound only, and holds nothing that a list cannot rebuild:
-//! 1. `POST register` binds the token to one instance (cluster UID, machine id); another instance gets `other_instance`.
+//! 1. `POST register` binds the token to one instance (a cluster's UID with the operators' Lease in it, a machine's id);
+//!    another instance gets `other_instance`.
 //! 2. `POST heartbeat` every [`crate::limits::BEAT_SECONDS`].
 //! 3. `GET assignments?wait=&after=` answers the whole list as soon as its version is past `after`, or after `wait` seconds.
 //! 4. `POST observations` as things happen; repeating one changes nothing.
@@ -24,7 +25,7 @@ pub const ANY_NAMESPACE: &str = "*";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Register {
-    /// What the token is bound to from now on: cluster UID or machine id, 1 to 255 characters.
+    /// What the token is bound to from now on, 1 to 255 characters.
     pub instance: String,
     pub offer: Offer,
 }
@@ -186,8 +187,9 @@ pub struct Observations {
 pub struct Observation {
     pub attempt: AttemptId,
     pub phase: Phase,
-    /// With `ended`: why. An attempt whose worker has finished properly stays as it is. Before the end: why the worker is
-    /// about to lose its agent; it hears of it and may finish with that cause. The first one counts.
+    /// With `ended`: why. An attempt whose worker has finished properly stays as it is. Before the end: what is wrong now
+    /// and may end it; none takes back what was said before. Its worker hears of it and may finish with that cause, and one
+    /// that is silent from then on is ended with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

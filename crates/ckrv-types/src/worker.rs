@@ -105,7 +105,7 @@ pub struct WorkerHeartbeat {
     pub usage: Option<Usage>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorkerHeartbeatAnswer {
     /// Stop the agent: SIGTERM, the grace, SIGKILL; then collect and finish as `cancelled`.
@@ -114,6 +114,9 @@ pub struct WorkerHeartbeatAnswer {
     /// whose container is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noted: Option<Cause>,
+    /// The same for the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noted_message: Option<String>,
 }
 
 /// `POST /v1/worker/logs`.

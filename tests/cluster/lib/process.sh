@@ -22,7 +22,7 @@ everything_runs() {
 
 # start NAME COMMAND…: unless it runs. In a session of its own, so that the terminal's signals pass it by.
 start() {
-    local name=$1
+    local name=$1 open fd
     shift
     ! runs "$name" >/dev/null || return 0
     mkdir -p "$LOGS" "$RUN"

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ckrv_server::sweeper;
 use ckrv_tests::acting::{SOON, assignment_of, refused, work_on};
+use ckrv_tests::pod::noted;
 use ckrv_tests::replica::{Installation, Loops, spec, submit};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::artifact::ArtifactStatus;
@@ -63,6 +64,30 @@ async fn a_silent_worker_is_lost_after_its_lease_and_its_late_word_counts_no_mor
     let finished = worker.finish(None).await.unwrap();
     assert_eq!(finished.state, State::Failed, "the first outcome stands");
     assert_eq!(on.client().job(job).await.unwrap().state, State::Queued);
+}
+
+#[tokio::test]
+async fn a_silent_worker_is_ended_with_what_its_runner_saw_coming() {
+    let on = Installation::new(Loops::Off).await;
+    let runner = on.runner(1).await;
+    on.let_the_sweeper_judge().await;
+    for (seen, expected, told) in [
+        (Some(Cause::NodeLost), Cause::NodeLost, "before that its runner saw: noted by a test"),
+        (None, Cause::WorkerLost, "it died, or its node or the way from there did"),
+    ] {
+        let job = submit(&on.client(), spec()).await.id;
+        admitted(&on).await;
+        let worker = work_on(&on.replica, &runner, job).await;
+        if let Some(cause) = seen {
+            runner.observations(&noted(worker.attempt(), cause)).await.unwrap();
+        }
+        age(&on, worker.attempt(), "beat_at", seconds(LEASE_SECONDS + 1)).await;
+        let swept = sweep(&on, job).await;
+        let message = swept.attempts[0].message.as_deref().unwrap();
+        assert_eq!(swept.attempts[0].cause, Some(expected), "{message}");
+        assert!(message.contains(told), "{message}");
+        on.client().cancel(job).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -136,13 +136,36 @@ async fn a_cause_that_is_noted_before_the_end_is_heard_by_the_worker_and_decides
         assert_eq!((heard.unwrap().noted, told.unwrap().applied), (Some(Cause::AgentOom), vec![true]));
         assert!(began.elapsed() < held / 2, "{:?}", began.elapsed());
         assert_eq!(runner.observations(&note).await.unwrap().applied, [false]);
-        // The first word stays, and the worker's own counts for more.
+        // The latest word counts, none takes it back, and the worker's own counts for more.
         runner.observations(&noted(worker.attempt(), Cause::Evicted)).await.unwrap();
         let heard = worker.attend(WorkerPhase::Running, held).await.unwrap();
-        assert_eq!((heard.noted, heard.cancel), (Some(Cause::AgentOom), false));
+        let message = Some("noted by a test: infrastructure:evicted");
+        assert_eq!((heard.noted, heard.cancel, heard.noted_message.as_deref()), (Some(Cause::Evicted), false, message));
+        let hint = on.client().explain(job).await.unwrap().hint;
+        assert_eq!(hint.as_deref(), Some(Cause::Evicted.hint()));
+        runner.observations(&seen(worker.attempt(), Phase::Launched, None)).await.unwrap();
+        assert_eq!(worker.beat(WorkerPhase::Running).await.unwrap().noted, None);
         assert_eq!(on.client().job(job).await.unwrap().state, State::Running);
         worker.finish(None).await.unwrap();
         assert_eq!(on.client().job(job).await.unwrap().state, State::Succeeded);
+    }
+}
+
+#[tokio::test]
+async fn an_end_with_a_cause_that_the_runner_noted_is_told_in_the_runners_words() {
+    let on = Installation::new(Loops::On).await;
+    let runner = on.runner(2).await;
+    for (cause, expected) in
+        [(Cause::Evicted, "noted by a test: infrastructure:evicted"), (Cause::AgentExit, "said by a test: agent:exit")]
+    {
+        let mut once = spec();
+        once.retries.max_attempts = 1;
+        let job = submit(&on.client(), once).await.id;
+        let worker = work_on(&on.replica, &runner, job).await;
+        runner.observations(&noted(worker.attempt(), Cause::Evicted)).await.unwrap();
+        worker.finish(Some(cause)).await.unwrap();
+        let job = on.client().job(job).await.unwrap();
+        assert_eq!((job.cause, job.message.as_deref()), (Some(cause), Some(expected)));
     }
 }
 

@@ -1,13 +1,15 @@
 //! A pod that will not finish any more, or that is being taken away.
 
 use ckrv_types::Cause;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod, PodCondition};
 
 use super::{AGENT, End, INSTALL, ORCHESTRATOR, condition, name, phase, state};
 
 /// Set by who is about to end a pod: the eviction API, the scheduler, the taint manager, the kubelet.
 const DISRUPTION: &str = "DisruptionTarget";
 const OOM: &str = "OOMKilled";
+/// The exit code of a container whose program was ended by SIGKILL, which none does to itself.
+const KILLED: i32 = 128 + 9;
 /// A container whose program could not be run at all.
 const START_FAILURES: [&str; 2] = ["StartError", "ContainerCannotRun"];
 
@@ -45,7 +47,7 @@ pub fn disruption(pod: &Pod) -> Option<End> {
             "DeletionByPodGC" => (Cause::NodeLost, "its node is gone"),
             "PreemptionByScheduler" => (Cause::Evicted, "a pod of higher priority took its place"),
             "EvictionByEvictionAPI" => (Cause::Evicted, "its node was drained"),
-            "TerminationByKubelet" => (Cause::Evicted, "its node ended it"),
+            "TerminationByKubelet" => (Cause::Evicted, "its node evicted it"),
             _ => (Cause::Evicted, "it was taken away"),
         };
         return Some(End::new(cause, format!("pod {}: {what}: {told}", name(pod))));
@@ -54,16 +56,42 @@ pub fn disruption(pod: &Pod) -> Option<End> {
     Some(deleted(name(pod)))
 }
 
-/// Of a pod that somebody deleted.
-pub fn deleted(name: &str) -> End {
-    End::new(Cause::WorkerLost, format!("pod {name} was deleted, not by ckrv; the cluster's audit log says by whom"))
+/// The pod with what its kubelet will have written when all of it has ended: that it evicts it, and `why`.
+pub fn evicted(pod: &Pod, why: String) -> Pod {
+    let mut pod = pod.clone();
+    if condition(&pod, DISRUPTION).is_none() {
+        let found = PodCondition {
+            type_: DISRUPTION.to_owned(),
+            status: "True".to_owned(),
+            reason: Some("TerminationByKubelet".to_owned()),
+            message: Some(why),
+            ..PodCondition::default()
+        };
+        pod.status.get_or_insert_default().conditions.get_or_insert_default().push(found);
+    }
+    pod
 }
 
-/// That the agent's container was ended for lack of memory.
-pub fn agent_oom(pod: &Pod) -> Option<String> {
+/// Of a pod that somebody deleted.
+pub fn deleted(name: &str) -> End {
+    End::new(Cause::Evicted, format!("pod {name} was deleted, not by ckrv; the cluster's audit log says by whom"))
+}
+
+/// What the agent's container met with that the worker sees only as the loss of its shim; none if it ended by itself.
+pub fn agent(pod: &Pod) -> Option<End> {
     let terminated = terminated(pod, AGENT)?;
-    (terminated.reason.as_deref() == Some(OOM))
-        .then(|| format!("the agent's container in pod {} used up its memory limit and was ended", name(pod)))
+    let of = name(pod);
+    if terminated.reason.as_deref() == Some(OOM) {
+        let advice = "pick a class with more, or have an admin raise resources.limits of this one";
+        let message = format!("the agent's container in pod {of} used up its memory limit and was ended; {advice}");
+        return Some(End::new(Cause::AgentOom, message));
+    }
+    let is_killed = terminated.exit_code == KILLED;
+    is_killed.then(|| {
+        let message =
+            format!("the agent's container in pod {of} was killed from outside ({}), not for memory", how(terminated));
+        End::new(Cause::WorkerLost, message)
+    })
 }
 
 /// By what the kubelet or a controller says of the pod as a whole.
@@ -96,7 +124,7 @@ fn orchestrator(pod: &Pod, terminated: &ContainerStateTerminated) -> End {
         (Cause::StartLimit, format!("the worker could not be started in pod {of}: {}", told(terminated)))
     } else if terminated.reason.as_deref() == Some(OOM) {
         let advice = "raise orchestratorResources of the job's class";
-        (Cause::WorkerLost, format!("the worker in pod {of} used up its container's memory limit; {advice}"))
+        (Cause::WorkerOom, format!("the worker in pod {of} used up its container's memory limit; {advice}"))
     } else {
         (Cause::WorkerLost, format!("the worker in pod {of} ended before the job did ({})", how(terminated)))
     };

@@ -8,7 +8,7 @@ use ckrv_types::Cause;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 
-pub use ended::{deleted, disruption};
+pub use ended::{deleted, disruption, evicted};
 pub use waiting::{Trouble, TroubleKind};
 
 use crate::pod::{AGENT, INSTALL, ORCHESTRATOR};
@@ -18,9 +18,8 @@ use crate::pod::{AGENT, INSTALL, ORCHESTRATOR};
 pub enum Seen {
     /// Not all of it runs yet.
     Waiting { message: String, trouble: Option<Trouble> },
-    /// Both containers have started. `agent_oom`: the agent's was ended for lack of memory, which the worker sees only as
-    /// the loss of its shim.
-    Running { agent_oom: Option<String> },
+    /// Both containers have started. `agent`: why the agent's is gone, where the worker sees but the loss of its shim.
+    Running { agent: Option<End> },
     /// The worker ended with zero, which it does only after the control plane has acknowledged the attempt's end.
     Finished { at: Option<Timestamp> },
     /// Nothing of it will finish any more.
@@ -54,7 +53,7 @@ pub fn look(pod: &Pod) -> Seen {
     if let Some(waiting) = waiting::look(pod) {
         return waiting;
     }
-    Seen::Running { agent_oom: ended::agent_oom(pod) }
+    Seen::Running { agent: ended::agent(pod) }
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {

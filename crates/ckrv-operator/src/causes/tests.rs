@@ -52,14 +52,14 @@ fn both_containers_started_is_running_even_if_the_agent_has_ended() {
     for agent in [running(), ended(0, "Completed"), ended(1, "Error")] {
         let status =
             json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), agent)});
-        assert_eq!(look(&pod(status)), Seen::Running { agent_oom: None });
+        assert_eq!(look(&pod(status)), Seen::Running { agent: None });
     }
 }
 
 #[test]
 fn an_agent_out_of_memory_is_noted_and_left_to_the_worker() {
     let status = json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), ended(137, "OOMKilled"))});
-    assert!(matches!(look(&pod(status)), Seen::Running { agent_oom: Some(_) }));
+    assert!(matches!(look(&pod(status)), Seen::Running { agent: Some(End { cause: Cause::AgentOom, .. }) }));
 }
 
 #[test]
@@ -70,13 +70,37 @@ fn a_worker_that_ended_with_zero_has_finished_whatever_else_befell_the_pod() {
 
 #[test]
 fn an_image_that_cannot_be_pulled_is_trouble_in_either_container() {
-    for reason in ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"] {
+    for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"] {
         let waiting = json!({"waiting": {"reason": reason, "message": "not found"}});
         for (orchestrator, agent) in [(waiting.clone(), json!({})), (running(), waiting)] {
             let status = json!({"phase": "Pending", "conditions": scheduled(), "containerStatuses": containers(orchestrator, agent)});
             assert_eq!(kind(status), TroubleKind::Image, "{reason}");
         }
     }
+}
+
+#[test]
+fn what_is_no_images_name_is_not_waited_for() {
+    let waiting = json!({"waiting": {"reason": "InvalidImageName", "message": "invalid reference format"}});
+    let status =
+        json!({"phase": "Pending", "conditions": scheduled(), "containerStatuses": containers(running(), waiting)});
+    assert_eq!(kind(status), TroubleKind::BadImage);
+}
+
+#[test]
+fn an_agents_container_that_was_killed_is_noted_and_left_to_the_worker() {
+    let status = json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(running(), ended(137, "Error"))});
+    assert!(matches!(look(&pod(status)), Seen::Running { agent: Some(End { cause: Cause::WorkerLost, .. }) }));
+}
+
+#[test]
+fn an_eviction_that_is_announced_is_the_cause_of_what_follows() {
+    let dying = json!({"phase": "Running", "conditions": scheduled(), "containerStatuses": containers(ended(137, "Error"), running())});
+    assert_eq!(cause(dying.clone()), Cause::WorkerLost);
+    let announced = evicted(&pod(dying), "Usage of EmptyDir volume exceeds the limit".to_owned());
+    let Seen::Ended(end) = look(&announced) else { panic!("not ended") };
+    assert_eq!(end.cause, Cause::Evicted);
+    assert!(end.message.contains("exceeds the limit"), "{}", end.message);
 }
 
 #[test]
@@ -114,7 +138,7 @@ fn ends_have_the_cause_of_whoever_brought_them_about() {
         ),
         (Cause::Unschedulable, json!({"phase": "Failed", "reason": "OutOfcpu"})),
         (Cause::WorkerLost, json!({"phase": "Failed", "reason": "DeadlineExceeded"})),
-        (Cause::WorkerLost, json!({"phase": "Running", "containerStatuses": both(137, "OOMKilled")})),
+        (Cause::WorkerOom, json!({"phase": "Running", "containerStatuses": both(137, "OOMKilled")})),
         (Cause::WorkerLost, json!({"phase": "Running", "containerStatuses": containers(ended(1, "Error"), running())})),
         (Cause::StartLimit, json!({"phase": "Running", "containerStatuses": both(128, "StartError")})),
         (
@@ -138,6 +162,6 @@ fn a_pod_being_deleted_goes_on_until_its_containers_have_ended() {
     );
     deleted.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
-    assert_eq!(look(&deleted), Seen::Running { agent_oom: None });
-    assert_eq!(disruption(&deleted).map(|end| end.cause), Some(Cause::WorkerLost));
+    assert_eq!(look(&deleted), Seen::Running { agent: None });
+    assert_eq!(disruption(&deleted).map(|end| end.cause), Some(Cause::Evicted));
 }

@@ -19,6 +19,8 @@ pub enum TroubleKind {
     Unschedulable,
     /// An image cannot be pulled.
     Image,
+    /// An image that will not be had however long it is waited for: no image's name, or not the class's.
+    BadImage,
     /// A container cannot be started.
     Start,
     /// The namespace's quota has no room.
@@ -35,6 +37,7 @@ impl TroubleKind {
         match self {
             Self::Unschedulable => "Unschedulable",
             Self::Image => "ImagePullFailed",
+            Self::BadImage => "ImageRefused",
             Self::Start => "ContainerStartFailed",
             Self::Quota => "QuotaExceeded",
             Self::Refused => "PodRefused",
@@ -47,17 +50,19 @@ impl TroubleKind {
         match self {
             Self::Unschedulable | Self::NoClass => Cause::Unschedulable,
             Self::Image => Cause::Image,
+            Self::BadImage => Cause::ImageRefused,
             Self::Start | Self::Refused => Cause::StartLimit,
             Self::Quota => Cause::ClusterQuota,
         }
     }
 
-    /// How long it is borne, in seconds.
-    pub const fn grace(self, graces: &Graces) -> u64 {
+    /// How long it is borne, in seconds; none: not at all.
+    pub const fn grace(self, graces: &Graces) -> Option<u64> {
         match self {
-            Self::Unschedulable => graces.unschedulable_grace,
-            Self::Image | Self::Start | Self::Refused | Self::NoClass => graces.image_grace,
-            Self::Quota => graces.quota_grace,
+            Self::Unschedulable => Some(graces.unschedulable_grace),
+            Self::Image | Self::Start | Self::Refused | Self::NoClass => Some(graces.image_grace),
+            Self::Quota => Some(graces.quota_grace),
+            Self::BadImage => None,
         }
     }
 
@@ -108,7 +113,7 @@ fn trouble(container: &str, image: &str, waiting: &ContainerStateWaiting) -> Opt
         | "SignatureValidationFailed" => {
             (TroubleKind::Image, format!("the image {image} of {} cannot be pulled: {told}", described(container)))
         }
-        "InvalidImageName" => (TroubleKind::Image, format!("`{image}` is not the name of an image: {told}")),
+        "InvalidImageName" => (TroubleKind::BadImage, format!("`{image}` is not the name of an image: {told}")),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "CrashLoopBackOff" => {
             (TroubleKind::Start, format!("{} cannot be started: {told}", described(container)))
         }

@@ -106,7 +106,7 @@ async fn create_pod(attempt: AttemptId, view: &View, context: &Context) -> Appli
         config: &config.pod,
     };
     if let Some(message) = blueprint.refused_image() {
-        return Ok(Some(Trouble { kind: TroubleKind::Image, message }));
+        return Ok(Some(Trouble { kind: TroubleKind::BadImage, message }));
     }
     ensure_policy(view, context).await?;
     if let Some(trouble) = create_secret(attempt, &wanted.assignment.bootstrap_token.0, view, context).await? {

@@ -11,6 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::Context;
 use super::plan::{ByHand, Class, View};
+use crate::causes;
 use crate::control::desired::Answer;
 use crate::control::handing::Handed;
 use crate::crd::{AgentJob, JobClassSpec};
@@ -27,13 +28,18 @@ pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
         let name = AttemptId { job: id?, number }.to_string();
         let pod = context.stores.pods.get(&ObjectRef::new(&name).within(&context.config.namespace))?;
         // One of an object of the same name that is gone is not this one's.
-        is_owned(&pod, job).then_some(pod)
+        is_owned(&pod, job).then(|| match context.stores.eviction(&pod) {
+            Some(why) => Arc::new(causes::evicted(&pod, why)),
+            None => pod,
+        })
     };
+    let own = pod(number);
     View {
         attempt: id.map(|job| AttemptId { job, number }),
         wanted,
         by_hand: job.spec.is_by_hand().then(|| by_hand(job, context)),
-        pod: pod(number),
+        hindrance: own.as_deref().and_then(|pod| context.stores.hindrance(pod)),
+        pod: own,
         earlier_pods: (1..number).filter_map(pod).collect(),
         class: class(job, context),
         graces: context.config.graces,

@@ -40,6 +40,8 @@ pub struct View {
     pub by_hand: Option<ByHand>,
     /// Of the attempt that the object stands for.
     pub pod: Option<Arc<Pod>>,
+    /// What kept its node from starting it at some try, in the node's words.
+    pub hindrance: Option<String>,
     pub earlier_pods: Vec<Arc<Pod>>,
     pub class: Class,
     pub graces: Graces,

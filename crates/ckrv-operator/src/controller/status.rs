@@ -173,6 +173,8 @@ pub fn cause_reason(cause: Cause) -> &'static str {
         Cause::NodeLost => "NodeLost",
         Cause::Evicted => "Evicted",
         Cause::WorkerLost => "WorkerLost",
+        Cause::WorkerOom => "WorkerOutOfMemory",
+        Cause::ImageRefused => "ImageRefused",
         Cause::AgentMissing => "AgentMissing",
         Cause::AgentOom => "AgentOutOfMemory",
         Cause::CancelledByUser | Cause::CancelledByRunner => "Cancelled",

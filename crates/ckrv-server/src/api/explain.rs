@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use ckrv_types::job::{Explanation, QueuePosition};
-use ckrv_types::{Attempt, AttemptId, Job, JobId, RunnerId, State as JobState};
+use ckrv_types::{Attempt, AttemptId, Cause, Job, JobId, RunnerId, State as JobState};
 use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,7 +13,7 @@ use super::jobs::existing;
 use crate::admission::{self, Capacity};
 use crate::auth::Auth;
 use crate::db::queue::{self, Place};
-use crate::db::{events, runners};
+use crate::db::{attempts, events, runners};
 use crate::error::ApiResult;
 use crate::http::extract::Path;
 use crate::http::problems::{Authenticated, NotFound};
@@ -40,6 +40,7 @@ async fn explain(
     let attempt = AttemptId { job: id, number: job.attempt };
     let place = queue::place(&mut tx, attempt).await?;
     let notes = events::notes(&mut tx, attempt, NOTES).await?;
+    let noted = attempts::noted_cause(&mut tx, attempt).await?;
     let runner = match job.attempts.last().and_then(|attempt| attempt.runner) {
         Some(runner) => runners::name(&mut tx, runner).await?,
         None => None,
@@ -56,7 +57,7 @@ async fn explain(
         None => None,
     };
     let notes = notes.into_iter().filter_map(|note| note.message).collect();
-    Ok(axum::Json(Facts { job, runner, notes, queue }.explain()))
+    Ok(axum::Json(Facts { job, runner, notes, noted, queue }.explain()))
 }
 
 /// All that an explanation is made of.
@@ -66,6 +67,8 @@ struct Facts {
     runner: Option<String>,
     /// Newest first.
     notes: Vec<String>,
+    /// What its runner sees to be wrong with the latest attempt.
+    noted: Option<Cause>,
     /// While it is queued.
     queue: Option<Queue>,
 }
@@ -116,9 +119,10 @@ impl Facts {
             JobState::Finishing => "The agent is done; its work is being collected and stored.".to_owned(),
             _ => format!("The agent works on runner {runner}."),
         };
-        let hint = match job.cancel_requested_at {
-            Some(_) => "it is being cancelled, and ends when its agent is stopped".to_owned(),
-            None => format!("ckrv logs --follow {}", job.id),
+        let hint = match (job.cancel_requested_at, self.noted) {
+            (Some(_), _) => "it is being cancelled, and ends when its agent is stopped".to_owned(),
+            (None, Some(noted)) => noted.hint().to_owned(),
+            (None, None) => format!("ckrv logs --follow {}", job.id),
         };
         (summary, Some(hint))
     }

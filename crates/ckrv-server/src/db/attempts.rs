@@ -85,6 +85,7 @@ pub struct Standing {
     pub cancel_requested: bool,
     /// What its runner has seen of it.
     pub noted: Option<Cause>,
+    pub noted_message: Option<String>,
     /// The number that the log's next line must have.
     pub next_seq: u64,
     /// The log's last line, once it is sealed.
@@ -97,6 +98,7 @@ struct StandingRow {
     instance: Option<String>,
     cancel_requested: bool,
     noted: Option<String>,
+    noted_message: Option<String>,
     next_seq: i64,
     sealed_seq: Option<i64>,
 }
@@ -104,7 +106,7 @@ struct StandingRow {
 /// `None`: there is no such attempt (any more).
 pub async fn standing(tx: &mut PgConnection, attempt: AttemptId) -> Result<Option<Standing>, sqlx::Error> {
     let row: Option<StandingRow> = sqlx::query_as(
-        "select a.state, a.instance, a.noted, j.cancel_requested_at is not null as cancel_requested, h.next_seq, h.sealed_seq
+        "select a.state, a.instance, a.noted, a.noted_message, j.cancel_requested_at is not null as cancel_requested, h.next_seq, h.sealed_seq
          from attempts a
          join jobs j on j.id = a.job_id
          join log_heads h on h.job_id = a.job_id and h.attempt = a.number
@@ -120,6 +122,7 @@ pub async fn standing(tx: &mut PgConnection, attempt: AttemptId) -> Result<Optio
             instance: row.instance,
             cancel_requested: row.cancel_requested,
             noted: decode::optional("noted", row.noted.as_deref())?,
+            noted_message: row.noted_message,
             next_seq: decode::number("next_seq", row.next_seq)?,
             sealed_seq: row.sealed_seq.map(|seq| decode::number("sealed_seq", seq)).transpose()?,
         })
@@ -184,15 +187,33 @@ pub async fn place(tx: &mut PgConnection, attempt: AttemptId, node: &str) -> Res
     Ok(done.rows_affected() == 1)
 }
 
-/// Why something of it ends, as the runner sees it; whether that is news. The first word stays.
-pub async fn note_cause(tx: &mut PgConnection, attempt: AttemptId, cause: Cause) -> Result<bool, sqlx::Error> {
+/// What is wrong with it now, as the runner sees it, or nothing; whether that is news.
+pub async fn note_cause(
+    tx: &mut PgConnection,
+    attempt: AttemptId,
+    cause: Option<Cause>,
+    message: Option<&str>,
+) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "update attempts set noted = $3 where job_id = $1 and number = $2 and rank < 100 and noted is null",
+        "update attempts set noted = $3, noted_message = $4 where job_id = $1 and number = $2 and rank < 100
+            and (noted, noted_message) is distinct from ($3, $4)",
     )
     .bind(attempt.job.uuid())
     .bind(attempt.number.cast_signed())
-    .bind(cause.as_str())
+    .bind(cause.map(Cause::as_str))
+    .bind(message.filter(|_| cause.is_some()))
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// What its runner has seen to be wrong with it.
+pub async fn noted_cause(tx: &mut PgConnection, attempt: AttemptId) -> Result<Option<Cause>, sqlx::Error> {
+    let noted: Option<Option<String>> =
+        sqlx::query_scalar("select noted from attempts where job_id = $1 and number = $2")
+            .bind(attempt.job.uuid())
+            .bind(attempt.number.cast_signed())
+            .fetch_optional(tx)
+            .await?;
+    decode::optional("noted", noted.flatten().as_deref())
 }

@@ -25,7 +25,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 
 fn other_instance() -> ApiError {
     Problem::new(ProblemCode::OtherInstance)
-        .detail("This runner's token is not bound to this machine or cluster.")
+        .detail("This runner's token is in use by another machine or cluster, or by another operator of this cluster.")
         .hint("Make a token of its own for each: ckrv runner create NAME")
         .into()
 }

@@ -76,10 +76,11 @@ async fn apply(state: &AppState, runner: RunnerId, seen: &Observation) -> ApiRes
 
 /// Whether the worker is to hear of a cause.
 async fn explain(tx: &mut Tx, seen: &Observation) -> ApiResult<bool> {
-    match seen.cause {
-        Some(cause) if seen.phase != Phase::Ended => Ok(attempts::note_cause(tx, seen.attempt, cause).await?),
-        _ => Ok(false),
+    if seen.phase == Phase::Ended {
+        return Ok(false);
     }
+    let message = text::message(seen.message.as_deref());
+    Ok(attempts::note_cause(tx, seen.attempt, seen.cause, message.as_deref()).await?)
 }
 
 async fn note(tx: &mut Tx, seen: &Observation) -> ApiResult<bool> {

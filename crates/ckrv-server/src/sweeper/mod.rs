@@ -67,14 +67,12 @@ async fn end(state: &AppState, terms: &Terms, found: &Overdue) -> Result<(), sql
     }
     // It may have been heard of since, or have ended.
     let Some(found) = verdict::overdue(&mut tx, terms, Some(found.attempt), 1).await?.pop() else { return Ok(()) };
-    let message = found.message(terms);
-    let Some(moved) = Transition::end(found.attempt, found.verdict.cause(), Some(&message)).apply(&mut tx).await?
-    else {
-        return Ok(());
-    };
+    let (cause, message) = (found.cause(), found.message(terms));
+    let end = Transition::end_of_job(&mut tx, found.attempt, cause, Some(&message)).await?;
+    let Some(moved) = end.apply(&mut tx).await? else { return Ok(()) };
     tx.commit().await?;
-    tracing::info!(attempt = %found.attempt, cause = %found.verdict.cause(), retried = moved.retried, "ended: {message}");
-    state.metrics.swept(found.verdict.cause());
+    tracing::info!(attempt = %found.attempt, %cause, retried = moved.retried, "ended: {message}");
+    state.metrics.swept(cause);
     moved.announce(job, &state.wake);
     Ok(())
 }

@@ -52,13 +52,15 @@ const VERDICTS: [(&str, Verdict); 8] = [
 
 /// In two parts, because what is queued may be a great many, and needs no other table.
 const OVERDUE: &str = "
-select a.job_id, a.number, a.queue_limit, a.start_limit, a.run_limit, null as runner, 'queue_limit' as verdict
+select a.job_id, a.number, a.queue_limit, a.start_limit, a.run_limit, null as runner, null as node, null as noted,
+    null as noted_message, 'queue_limit' as verdict
 from attempts a
 where a.state = 'queued' and now() > greatest(a.queued_at, a.not_before) + make_interval(secs => a.queue_limit)
     and ($5::uuid is null or (a.job_id = $5 and a.number = $6))
 union all
 select * from (
-    select a.job_id, a.number, a.queue_limit, a.start_limit, a.run_limit, r.name as runner,
+    select a.job_id, a.number, a.queue_limit, a.start_limit, a.run_limit, r.name as runner, a.node, a.noted,
+        a.noted_message,
         case
             when a.rank = 10 and now() > j.cancel_requested_at + make_interval(secs => a.grace + $3) then 'cancelled'
             when a.rank = 10 and (
@@ -87,6 +89,10 @@ pub struct Overdue {
     start_limit: i32,
     run_limit: i32,
     runner: Option<String>,
+    node: Option<String>,
+    /// What its runner had seen to be wrong with it.
+    noted: Option<Cause>,
+    noted_message: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -97,6 +103,9 @@ struct OverdueRow {
     start_limit: i32,
     run_limit: i32,
     runner: Option<String>,
+    node: Option<String>,
+    noted: Option<String>,
+    noted_message: Option<String>,
     verdict: String,
 }
 
@@ -144,12 +153,15 @@ impl TryFrom<OverdueRow> for Overdue {
             start_limit: row.start_limit,
             run_limit: row.run_limit,
             runner: row.runner,
+            node: row.node,
+            noted: decode::optional("noted", row.noted.as_deref())?,
+            noted_message: row.noted_message,
         })
     }
 }
 
 impl Verdict {
-    pub const fn cause(self) -> Cause {
+    const fn cause(self) -> Cause {
         match self {
             Self::QueueLimit => Cause::QueueLimit,
             Self::Cancelled => Cause::CancelledByUser,
@@ -163,6 +175,11 @@ impl Verdict {
 }
 
 impl Overdue {
+    /// Of a worker that has gone silent: what its runner saw coming, for all that is known.
+    pub fn cause(&self) -> Cause {
+        self.noted.filter(|_| self.verdict == Verdict::WorkerLost).unwrap_or(self.verdict.cause())
+    }
+
     /// For the user, with names and numbers.
     pub fn message(&self, terms: &Terms) -> String {
         let runner = self.runner.as_deref().unwrap_or("that had it");
@@ -176,7 +193,7 @@ impl Overdue {
                     self.start_limit
                 )
             }
-            Verdict::WorkerLost => format!("Its worker was not heard of for {} s.", terms.lease.as_secs()),
+            Verdict::WorkerLost => self.silence(terms.lease),
             Verdict::NeverRan => {
                 format!("The agent did not run within {} s, the start limit, of its worker's start.", self.start_limit)
             }
@@ -184,6 +201,15 @@ impl Overdue {
                 format!("The agent ran past its run limit of {} s, and its worker did not end it.", self.run_limit)
             }
             Verdict::NeverFinished => format!("Its work was not stored within {} s.", terms.finish.as_secs()),
+        }
+    }
+
+    fn silence(&self, lease: Duration) -> String {
+        let node = self.node.as_ref().map(|node| format!(" on node {node}")).unwrap_or_default();
+        let silent = format!("Its worker{node} was not heard of for {} s", lease.as_secs());
+        match &self.noted_message {
+            Some(noted) => format!("{silent}; before that its runner saw: {noted}"),
+            None => format!("{silent}: it died, or its node or the way from there did."),
         }
     }
 }

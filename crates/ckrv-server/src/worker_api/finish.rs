@@ -47,10 +47,11 @@ pub(super) async fn finish(
 
     let mut tx = state.db.tenant(auth.org).await?;
     jobs::lock(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
-    if let Some(finished) = finished(&standing(&mut tx, attempt).await?) {
+    let standing = standing(&mut tx, attempt).await?;
+    if let Some(finished) = finished(&standing) {
         return Ok(axum::Json(finished));
     }
-    let moved = record(&mut tx, &auth, request, &confirmed).await?;
+    let moved = record(&mut tx, &auth, request, &confirmed, standing).await?;
     crash_point!("server.finish.before-commit");
     tx.commit().await?;
     crash_point!("server.finish.committed");
@@ -68,7 +69,13 @@ fn finished(standing: &Standing) -> Option<Finished> {
     state.is_terminal().then(|| Finished { state: *state, sealed_seq: sealed_seq.unwrap_or_default() })
 }
 
-async fn record(tx: &mut Tx, auth: &WorkerAuth, request: Finish, confirmed: &[artifacts::Outcome]) -> ApiResult<Moved> {
+async fn record(
+    tx: &mut Tx,
+    auth: &WorkerAuth,
+    request: Finish,
+    confirmed: &[artifacts::Outcome],
+    standing: Standing,
+) -> ApiResult<Moved> {
     let attempt = auth.attempt;
     attempts::beat(tx, attempt, text::usage(request.usage).as_ref()).await?;
     artifacts::record(tx, auth.org, attempt, confirmed).await?;
@@ -76,7 +83,10 @@ async fn record(tx: &mut Tx, auth: &WorkerAuth, request: Finish, confirmed: &[ar
         jobs::set_result(tx, attempt.job, &result(summary)).await?;
     }
     let outcome = request.outcome;
-    let message = text::message(outcome.message.as_deref());
+    let own = text::message(outcome.message.as_deref());
+    // Whoever saw the same from outside knows more of it.
+    let seen = standing.noted_message.filter(|_| standing.noted == outcome.cause);
+    let message = seen.or(own);
     let end = match outcome.cause {
         Some(cause) => Transition::end_of_job(tx, attempt, cause, message.as_deref()).await?,
         None => Transition { message: message.as_deref(), ..Transition::to(attempt, JobState::Succeeded) },

@@ -66,14 +66,15 @@ pub(super) async fn heartbeat(
         }
     }
     let wait = Duration::from_secs(wait.min(limits::HEARTBEAT_WAIT_SECONDS));
-    let answer = answer(&standing);
+    let answer = answer(standing);
     let is_news = answer.cancel || answer.noted.is_some();
     let answer = if is_news || wait.is_zero() { answer } else { heard_within(&state, &auth, hints, wait).await? };
     Ok(axum::Json(answer))
 }
 
-fn answer(standing: &Standing) -> WorkerHeartbeatAnswer {
-    WorkerHeartbeatAnswer { cancel: standing.cancel_requested, noted: standing.noted }
+fn answer(standing: Standing) -> WorkerHeartbeatAnswer {
+    let Standing { cancel_requested, noted, noted_message, .. } = standing;
+    WorkerHeartbeatAnswer { cancel: cancel_requested, noted, noted_message }
 }
 
 /// Where the attempt stands, unless it is over.
@@ -99,10 +100,10 @@ async fn heard_within(
             () = hints.wait_for_hint() => false,
         };
         if is_over {
-            return Ok(WorkerHeartbeatAnswer { cancel: false, noted: None });
+            return Ok(WorkerHeartbeatAnswer { cancel: false, noted: None, noted_message: None });
         }
         let mut tx = state.db.tenant(auth.org).await?;
-        let answer = answer(&living(&mut tx, auth).await?);
+        let answer = answer(living(&mut tx, auth).await?);
         tx.commit().await?;
         if answer.cancel || answer.noted.is_some() {
             return Ok(answer);

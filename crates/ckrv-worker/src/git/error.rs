@@ -68,6 +68,10 @@ pub enum CloneError {
         #[source]
         source: Option<io::Error>,
     },
+    #[error(
+        "git was killed while it cloned, most likely because memory ran out: the worker needs more of it for this repository"
+    )]
+    Killed,
     #[error("git could not clone the repository: {said}")]
     Other { said: String },
 }
@@ -79,6 +83,7 @@ impl CloneError {
             Self::CredentialRefused { .. } | Self::LoginNeeded { .. } => Cause::Credential,
             Self::PrivateAddress { .. } => Cause::RepositoryUrl,
             Self::Folder { .. } => Cause::WorkFolder,
+            Self::Killed => Cause::WorkerOom,
             Self::Empty
             | Self::HostKey { .. }
             | Self::OtherOwner
@@ -99,6 +104,7 @@ impl CloneError {
     /// Reads git's words. `host`: of the URL, or `this machine`; `credential`: the one that was used.
     pub(super) fn read(error: CallError, host: &str, credential: Option<&str>) -> Self {
         let stderr = match error {
+            CallError::Failed { code, stderr, .. } if is_killed(code, &stderr) => return Self::Killed,
             CallError::Failed { stderr, .. } => stderr,
             CallError::Timeout { limit, .. } => return Self::Timeout { limit },
             CallError::Missing => return Self::GitMissing,
@@ -255,6 +261,11 @@ fn listed(similar: &[String], total: usize) -> String {
     text
 }
 
+/// Whether git, or a process that it has started, was ended by SIGKILL. git goes on to blame what it then misses.
+fn is_killed(code: i32, stderr: &str) -> bool {
+    code == 128 + 9 || stderr.lines().any(|line| line.ends_with("died of signal 9"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +326,15 @@ mod tests {
             assert!(matches!(&error, CloneError::HostKey { credential, .. } if credential == "deploy"), "{error}");
             assert!(error.to_string().contains(said), "{error}");
             assert_eq!(error.cause(), Cause::CloneRefused);
+        }
+    }
+
+    #[test]
+    fn a_git_that_was_killed_is_no_fault_of_the_repository() {
+        let said = "error: index-pack died of signal 9\nfatal: fetch-pack: invalid index-pack output";
+        for (code, stderr) in [(137, ""), (128, said)] {
+            let error = CallError::Failed { what: "clone".into(), code, stderr: stderr.into() };
+            assert_eq!(CloneError::read(error, "h", None).cause(), Cause::WorkerOom, "{code} {stderr}");
         }
     }
 

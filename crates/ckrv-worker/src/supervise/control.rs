@@ -1,6 +1,6 @@
 //! What comes to an attempt from outside its agent: reasons to end it, and what its runner has seen of it.
 
-use ckrv_types::Cause;
+use ckrv_types::worker::Outcome;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ pub enum Stop {
 #[derive(Debug, Clone)]
 pub struct Control {
     stop: watch::Sender<Option<Stop>>,
-    noted: watch::Sender<Option<Cause>>,
+    noted: watch::Sender<Option<Outcome>>,
     over: CancellationToken,
 }
 
@@ -61,12 +61,12 @@ impl Control {
     }
 
     /// The runner has seen from outside why something of the attempt ends.
-    pub fn note(&self, cause: Cause) {
-        self.noted.send_if_modified(|noted| noted.replace(cause) != Some(cause));
+    pub fn note(&self, outcome: Outcome) {
+        self.noted.send_replace(Some(outcome));
     }
 
     /// Ends once the runner has seen something.
-    pub async fn noted(&self) -> Cause {
+    pub async fn noted(&self) -> Outcome {
         first(&self.noted).await
     }
 
@@ -84,10 +84,10 @@ impl Control {
     }
 }
 
-async fn first<T: Copy>(value: &watch::Sender<Option<T>>) -> T {
+async fn first<T: Clone>(value: &watch::Sender<Option<T>>) -> T {
     let mut changes = value.subscribe();
     loop {
-        if let Some(value) = *changes.borrow_and_update() {
+        if let Some(value) = changes.borrow_and_update().clone() {
             return value;
         }
         if changes.changed().await.is_err() {

@@ -14,6 +14,7 @@ use ckrv_types::worker::WorkerHeartbeat;
 use tokio::time::Instant;
 
 use super::control::{Control, Stop};
+use super::outcome::noted;
 use super::vitals::Vitals;
 
 /// Beats until it is dropped or the attempt is over.
@@ -45,7 +46,7 @@ pub async fn beat(client: WorkerClient, instance: String, every: Duration, vital
             Ok(Ok(answer)) => {
                 (failing, is_failing, told) = (backoff.clone(), false, Some(state.phase));
                 if let Some(cause) = answer.noted {
-                    control.note(cause);
+                    control.note(noted(cause, answer.noted_message));
                 }
                 if answer.cancel {
                     control.stop(Stop::Cancel);

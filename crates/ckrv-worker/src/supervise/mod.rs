@@ -40,9 +40,9 @@ use nix::sys::stat::{Mode, umask};
 use tokio::task::JoinHandle;
 
 use self::attempt::Attempt;
-use self::control::Control;
+use self::control::{Control, Stop};
 use self::folder::Folder;
-use self::outcome::{AgentEnd, failed, of_container, of_run, of_stop};
+use self::outcome::{AgentEnd, failed, of_run, of_stop};
 use self::results::Results;
 use self::vitals::Vitals;
 use crate::config::{SuperviseConfig, read_secret};
@@ -59,7 +59,9 @@ use crate::shim::{Door, tree};
 const START_PATIENCE: Duration = Duration::from_mins(10);
 
 /// How long after the loss of a container its runner may take to say why.
-const EXPLANATION_LIMIT: Duration = Duration::from_secs(5);
+const LOSS_LIMIT: Duration = Duration::from_secs(5);
+/// The same of a worker that was told to end: who takes a pod away may leave it a second, and has been seen before it is told.
+const TOLD_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long what is left of the agent may resist SIGKILL.
 const TREE_LIMIT: Duration = Duration::from_secs(10);
@@ -249,10 +251,17 @@ impl Attempt {
             return (of_run(&run.end, run.stop, &limits, quota), None);
         }
         let mut outcome = of_run(&run.end, run.stop, &limits, quota);
-        let is_unexplained = self.door.is_some() && run.stop.is_none() && matches!(run.end, AgentEnd::Lost(_));
-        let explained = async { if is_unexplained { explanation(&self.control).await } else { None } };
+        let unexplained = match (&run.end, run.stop) {
+            _ if self.door.is_none() => None,
+            (_, Some(Stop::Told)) => Some(TOLD_LIMIT),
+            (AgentEnd::Lost(_), None) => Some(LOSS_LIMIT),
+            _ => None,
+        };
+        let explained = async { explanation(&self.control, unexplained?).await };
         let (results, explained) = tokio::join!(results::store(self, repository, run.bundles), explained);
-        outcome = explained.unwrap_or(outcome);
+        if let Some(seen) = explained {
+            outcome = Outcome { exit_code: outcome.exit_code, ..seen };
+        }
         if let (None, Some(loss)) = (outcome.cause, results.loss()) {
             outcome = Outcome { exit_code: outcome.exit_code, ..failed(Cause::Storage, loss) };
         }
@@ -284,10 +293,9 @@ impl Attempt {
     }
 }
 
-/// Why the agent's container is gone, by who runs the pod: that the shim is gone is all that is seen of it here.
-async fn explanation(control: &Control) -> Option<Outcome> {
-    let cause = tokio::time::timeout(EXPLANATION_LIMIT, control.noted()).await.ok()?;
-    Some(failed(cause, of_container(cause)))
+/// Why the agent's container is gone, or the whole pod goes, by who runs the pod: here only the effect is seen.
+async fn explanation(control: &Control, limit: Duration) -> Option<Outcome> {
+    tokio::time::timeout(limit, control.noted()).await.ok()
 }
 
 /// Of an attempt that the control plane has ended already: it knows better, and will not take this.

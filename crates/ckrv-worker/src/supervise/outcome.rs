@@ -53,12 +53,9 @@ fn of_exit(exit: Exit) -> Outcome {
     }
 }
 
-/// Of a container that ended without a word, by what its runner has seen.
-pub fn of_container(cause: Cause) -> String {
-    match cause {
-        Cause::AgentOom => "memory ran out, and the agent's container was ended for it".to_owned(),
-        other => format!("the agent's container was ended: {other}"),
-    }
+/// Of something that befell the attempt and that its runner has seen.
+pub fn noted(cause: Cause, message: Option<String>) -> Outcome {
+    failed(cause, message.unwrap_or_else(|| format!("the runner saw it end: {cause}")))
 }
 
 /// Also for an attempt that is stopped before its agent runs.
@@ -68,7 +65,8 @@ pub fn of_stop(stop: Stop, limits: &Limits, quota: u64) -> Outcome {
         Stop::Cancel => failed(Cause::CancelledByUser, "cancelled; what the agent had done by then was kept"),
         Stop::Told => failed(
             Cause::Evicted,
-            "the runner told the worker to end before the agent was done; what it had done by then was kept",
+            "the worker was told to end before the agent was done: its runner, pod or node was being stopped; what the agent \
+             had done by then was kept",
         ),
         Stop::Abandoned => failed(
             Cause::CancelledByRunner,

@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::super::status::{self, Facts};
 use super::{Action, Note, Plan, STOP_GRACE, TELL_AGAIN, View, delete_pod, ended, living, observation, stopped};
 use crate::causes::{self, End, Seen, Trouble};
+use crate::control::desired::Answer;
 use crate::crd::JobPhase;
 
 /// A start that goes well is told only when it is done, unless it takes longer than this.
@@ -24,21 +25,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const FINISH_GRACE: Duration = Duration::from_secs(15);
 
 pub fn plan(view: &View, attempt: AttemptId, pod: &Pod, stop: bool) -> Plan {
+    if let Some(end) = lost_before_it_began(view, pod).filter(|_| !stop) {
+        return fail(view, attempt, &end);
+    }
     let mut plan = match causes::look(pod) {
         Seen::Ended(_) if stop => return fail(view, attempt, &stopped()),
         Seen::Ended(end) => return fail(view, attempt, &end),
         Seen::Finished { at } => return finished(view, attempt, pod, at),
         Seen::Waiting { trouble: Some(trouble), .. } => troubled(view, attempt, &trouble, Some(pod)),
         Seen::Waiting { message, trouble: None } => starting(view, attempt, pod, &message),
-        Seen::Running { agent_oom } => {
+        Seen::Running { agent } => {
             let disruption = causes::disruption(pod).filter(|_| !stop);
-            running(view, attempt, pod, agent_oom, disruption)
+            running(view, attempt, pod, agent, disruption)
         }
     };
     if stop {
         plan.actions.extend(delete_pod(Some(pod), Some(STOP_GRACE)));
     }
     plan
+}
+
+/// Of a pod whose node is lost, nobody tells that it has ended; and no lease runs out where no worker has begun.
+fn lost_before_it_began(view: &View, pod: &Pod) -> Option<End> {
+    let Answer::Wanted(wanted) = &view.wanted else { return None };
+    let end = causes::disruption(pod).filter(|end| end.cause == Cause::NodeLost)?;
+    (!wanted.assignment.started).then_some(end)
 }
 
 /// The cluster does not have the pod.
@@ -76,19 +87,23 @@ fn starting(view: &View, attempt: AttemptId, pod: &Pod, message: &str) -> Plan {
     if age < QUIET_START {
         return Plan { actions: Vec::new(), look_again: Some(QUIET_START.saturating_sub(age)) };
     }
-    if view.is_rush && age < QUIET_RUSH {
+    let hindered = view.hindrance.as_ref().map(|why| format!("the node cannot start the pod yet: {why}"));
+    if view.is_rush && age < QUIET_RUSH && hindered.is_none() {
         return Plan { actions: Vec::new(), look_again: Some(RUSH_LOOK) };
     }
-    let facts =
-        Facts { phase: Some(JobPhase::Pending), message: Some(message.to_owned()), ..facts(attempt, Some(pod)) };
+    let message = hindered.unwrap_or_else(|| message.to_owned());
+    let facts = Facts { phase: Some(JobPhase::Pending), message: Some(message), ..facts(attempt, Some(pod)) };
     let mut actions = write(view, &facts);
-    actions.push(tell_waiting(attempt, &facts));
+    actions.push(tell_waiting(attempt, &facts, None));
     Plan { actions, look_again: None }
 }
 
 fn troubled(view: &View, attempt: AttemptId, trouble: &Trouble, pod: Option<&Pod>) -> Plan {
+    let Some(grace) = trouble.kind.grace(&view.graces) else {
+        return fail(view, attempt, &End::new(trouble.kind.cause(), &trouble.message));
+    };
     let earlier = view.job.status.as_ref().and_then(|status| status::trouble_since(status, attempt, trouble.kind));
-    let grace = Duration::from_secs(trouble.kind.grace(&view.graces));
+    let grace = Duration::from_secs(grace);
     let borne = earlier.map_or(Duration::ZERO, |since| elapsed(since, view.now));
     if borne >= grace {
         let message = format!("{} (for {} s)", trouble.message, borne.as_secs());
@@ -107,17 +122,22 @@ fn troubled(view: &View, attempt: AttemptId, trouble: &Trouble, pod: Option<&Pod
     if earlier.is_none() {
         actions.push(Action::Publish(warning(trouble.kind.reason(), &message)));
     }
-    actions.push(tell_waiting(attempt, &facts));
+    actions.push(tell_waiting(attempt, &facts, Some(trouble.kind.cause())));
     let left = grace.saturating_sub(borne);
     Plan { actions, look_again: Some(if pod.is_none() { left.min(LOOK_AGAIN) } else { left }) }
 }
 
-fn running(view: &View, attempt: AttemptId, pod: &Pod, agent_oom: Option<String>, disruption: Option<End>) -> Plan {
-    if view.is_rush && age(view, pod) < QUIET_RUSH && agent_oom.is_none() && disruption.is_none() {
+/// `agent`: what befell the agent's container; `disruption`: why the pod is being taken away.
+fn running(view: &View, attempt: AttemptId, pod: &Pod, agent: Option<End>, disruption: Option<End>) -> Plan {
+    // Containers of a pod that goes are killed in the end.
+    let is_oom = agent.as_ref().is_some_and(|end| end.cause == Cause::AgentOom);
+    let wrong = if is_oom { agent } else { disruption.clone().or(agent) };
+    if view.is_rush && age(view, pod) < QUIET_RUSH && wrong.is_none() {
         return Plan { actions: Vec::new(), look_again: Some(RUSH_LOOK) };
     }
-    let message = agent_oom.clone().or_else(|| disruption.as_ref().map(|end| end.message.clone()));
-    let facts = Facts { phase: Some(JobPhase::Running), message, disruption, ..facts(attempt, Some(pod)) };
+    let message = wrong.as_ref().map(|end| end.message.clone());
+    let facts =
+        Facts { phase: Some(JobPhase::Running), message: message.clone(), disruption, ..facts(attempt, Some(pod)) };
     let was_running = view.job.status.as_ref().is_some_and(|status| {
         status.phase == Some(JobPhase::Running) && status.attempt == Some(i64::from(attempt.number))
     });
@@ -131,10 +151,12 @@ fn running(view: &View, attempt: AttemptId, pod: &Pod, agent_oom: Option<String>
     {
         actions.push(Action::Publish(warning("Disrupted", &end.message)));
     }
-    let launched = Observation { node: facts.node.clone(), ..observation(attempt, Phase::Launched) };
-    actions.push(Action::Tell(match agent_oom {
-        Some(message) => Observation { cause: Some(Cause::AgentOom), message: Some(message), ..launched },
-        None => launched,
+    let cause = wrong.map(|end| end.cause);
+    actions.push(Action::Tell(Observation {
+        cause,
+        message,
+        node: facts.node,
+        ..observation(attempt, Phase::Launched)
     }));
     Plan { actions, look_again: None }
 }
@@ -167,9 +189,9 @@ fn write(view: &View, facts: &Facts) -> Vec<Action> {
     super::write_if_new(view, facts).actions
 }
 
-fn tell_waiting(attempt: AttemptId, facts: &Facts) -> Action {
+fn tell_waiting(attempt: AttemptId, facts: &Facts, cause: Option<Cause>) -> Action {
     let (message, node) = (facts.message.clone(), facts.node.clone());
-    Action::Tell(Observation { message, node, ..observation(attempt, Phase::Waiting) })
+    Action::Tell(Observation { cause, message, node, ..observation(attempt, Phase::Waiting) })
 }
 
 fn warning(reason: &str, text: &str) -> Note {

@@ -57,6 +57,7 @@ fn view() -> View {
         wanted: Answer::Wanted(wanted(1, false)),
         by_hand: None,
         pod: None,
+        hindrance: None,
         earlier_pods: Vec::new(),
         class: Class { name: "default".to_owned(), version: None, spec: Some(JobClassSpec::default()) },
         graces: Graces { image_grace: 60, quota_grace: 60, unschedulable_grace: 600 },
@@ -186,6 +187,15 @@ fn while_many_are_started_only_trouble_is_told_and_the_rest_waits_but_not_for_ev
 }
 
 #[test]
+fn a_node_that_cannot_start_a_pod_is_told_in_its_own_words() {
+    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+    let hindrance = Some("MountVolume.SetUp failed: configmap \"x\" not found".to_owned());
+    let hindered = plan(&View { pod: pod(3, status(creating.clone(), creating)), hindrance, ..view() });
+    let is_told = |action: &Action| matches!(action, Action::Tell(Observation { message: Some(message), .. }) if message.contains("configmap \"x\" not found"));
+    assert!(hindered.actions.iter().any(is_told), "{hindered:?}");
+}
+
+#[test]
 fn an_image_that_cannot_be_pulled_is_told_at_once_and_ends_the_attempt_after_its_grace() {
     let view = View { pod: pod(1, pulling_fails()), ..view() };
     let first = plan(&view);
@@ -220,7 +230,7 @@ fn a_failed_attempt_is_not_tried_again_after_a_restart() {
     let restarted = View { pod: None, ..after(ended, &first, 5) };
     let told: Vec<_> = plan(&restarted).actions;
     assert!(
-        matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerLost), .. })]),
+        matches!(&told[..], [Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::WorkerOom), .. })]),
         "{told:?}"
     );
 }
@@ -269,11 +279,27 @@ fn a_pod_that_is_being_taken_away_goes_on_and_its_end_has_the_cause_of_who_took_
         {"type": "PodScheduled", "status": "True"},
         {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "m"}
     ]);
-    let view = View { pod: pod(9, status), ..view() };
+    let view = View { pod: pod(9, status), wanted: Answer::Wanted(wanted(1, true)), ..view() };
     let first = plan(&view);
     assert_snapshot!("taken_away", shown(&first));
     let gone = plan(&View { pod: None, ..after(view, &first, 5) });
     assert_snapshot!("taken_away_and_gone", shown(&gone));
+}
+
+#[test]
+fn a_pod_whose_node_is_lost_before_its_worker_has_begun_is_not_waited_for() {
+    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+    let mut status = status(creating.clone(), creating);
+    let lost =
+        json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "m"});
+    status["conditions"].as_array_mut().expect("a list").push(lost);
+    let lost = |started| View { pod: pod(9, status.clone()), wanted: Answer::Wanted(wanted(1, started)), ..view() };
+    let told = plan(&lost(false)).actions;
+    let is_end = |action: &Action| {
+        matches!(action, Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::NodeLost), .. }))
+    };
+    assert!(told.iter().any(is_end), "{told:?}");
+    assert!(!plan(&lost(true)).actions.iter().any(is_end), "its worker has its own lease");
 }
 
 #[test]
