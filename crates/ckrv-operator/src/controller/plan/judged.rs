@@ -84,10 +84,10 @@ fn finished(view: &View, attempt: AttemptId, pod: &Pod, at: Option<Timestamp>) -
 
 fn starting(view: &View, attempt: AttemptId, pod: &Pod, message: &str) -> Plan {
     let age = age(view, pod);
-    if age < QUIET_START {
+    let hindered = view.hindrance.as_ref().map(|why| format!("the node cannot start the pod yet: {why}"));
+    if age < QUIET_START && hindered.is_none() {
         return Plan { actions: Vec::new(), look_again: Some(QUIET_START.saturating_sub(age)) };
     }
-    let hindered = view.hindrance.as_ref().map(|why| format!("the node cannot start the pod yet: {why}"));
     if view.is_rush && age < QUIET_RUSH && hindered.is_none() {
         return Plan { actions: Vec::new(), look_again: Some(RUSH_LOOK) };
     }
