@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use ckrv_tests::wait::wait_for;
 use kube::ResourceExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
-use crate::cluster::Jobs;
+use crate::cluster::{Jobs, SOON};
 
 /// Where `tests/cluster` has its admin's configuration.
 const CONFIG: &str = "/var/lib/ckrv-cluster/admin.kubeconfig";
@@ -28,17 +29,20 @@ impl Own {
 
     /// Kills every process of a container, as the kernel would for lack of memory or an admin by mistake.
     pub async fn kill_container(&self, jobs: &Jobs, pod: &str, container: &str) {
-        let status = jobs.pods().get(pod).await.expect("the pod is there").status.unwrap_or_default();
-        let statuses = status.container_statuses.unwrap_or_default();
-        let found = statuses.iter().find(|status| status.name == container).expect("it has the container");
-        let id = found.container_id.as_deref().and_then(|id| id.split_once("://")).expect("it has begun").1;
-        let killed = kill_below(id);
+        // A pod's status is behind what goes on in it.
+        let id = wait_for("the container has its id", SOON, async || {
+            let statuses = jobs.pods().get(pod).await.ok()?.status?.container_statuses?;
+            let id = statuses.into_iter().find(|status| status.name == container)?.container_id?;
+            Some(id.split_once("://")?.1.to_owned())
+        })
+        .await;
+        let killed = kill_below(&id);
         assert!(killed > 0, "no process of container {id} is on this machine");
     }
 
     /// Kills every process of a pod.
     pub async fn kill_pod(&self, jobs: &Jobs, pod: &str) {
-        let uid = jobs.pods().get(pod).await.expect("the pod is there").uid().expect("it has a UID");
+        let uid = wait_for("the pod has its UID", SOON, async || jobs.pods().get(pod).await.ok()?.uid()).await;
         let killed = kill_below(&format!("pod{uid}"));
         assert!(killed > 0, "no process of pod {uid} is on this machine");
     }

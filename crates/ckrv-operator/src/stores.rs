@@ -47,6 +47,7 @@ impl Stores {
                 Api::<AgentJob>::namespaced(client.clone(), namespace),
                 watcher::Config::default(),
                 tasks,
+                |_| true,
                 trim_job,
                 move |event| match event {
                     Event::Apply(job) => triggers.look_at_named(name(job)),
@@ -59,41 +60,59 @@ impl Stores {
                 },
             )
         };
-        let pods =
-            {
-                let (triggers, config) = (triggers.clone(), watcher::Config::default().labels(names::POD_SELECTOR));
-                reflect(Api::<Pod>::namespaced(client.clone(), namespace), config, tasks, trim_pod, move |event| {
-                    match event {
-                        Event::Apply(pod) | Event::Delete(pod) => {
-                            if let Some(owner) = names::owner_of(&pod.metadata) {
-                                triggers.look_at_named(&owner.name);
-                            }
+        let pods = {
+            let (triggers, config) = (triggers.clone(), watcher::Config::default().labels(names::POD_SELECTOR));
+            reflect(
+                Api::<Pod>::namespaced(client.clone(), namespace),
+                config,
+                tasks,
+                |_| true,
+                trim_pod,
+                move |event| match event {
+                    Event::Apply(pod) | Event::Delete(pod) => {
+                        if let Some(owner) = names::owner_of(&pod.metadata) {
+                            triggers.look_at_named(&owner.name);
                         }
-                        Event::InitDone => triggers.look_at_all(),
-                        Event::Init | Event::InitApply(_) => (),
                     }
-                })
-            };
+                    Event::InitDone => triggers.look_at_all(),
+                    Event::Init | Event::InitApply(_) => (),
+                },
+            )
+        };
         let classes = {
             let triggers = triggers.clone();
-            reflect(Api::<JobClass>::all(client.clone()), watcher::Config::default(), tasks, trim_class, move |event| {
-                if matches!(event, Event::Apply(_) | Event::InitDone) {
-                    triggers.look_at_all();
-                }
-            })
+            reflect(
+                Api::<JobClass>::all(client.clone()),
+                watcher::Config::default(),
+                tasks,
+                |_| true,
+                trim_class,
+                move |event| {
+                    if matches!(event, Event::Apply(_) | Event::InitDone) {
+                        triggers.look_at_all();
+                    }
+                },
+            )
         };
         let warnings = {
-            let (triggers, config) = (triggers.clone(), watcher::Config::default().fields(WARNINGS));
-            let (pods, of) = (pods.clone(), namespace.to_owned());
-            reflect(Api::<PodEvent>::namespaced(client.clone(), namespace), config, tasks, trim_event, move |event| {
-                let Event::Apply(said) = event else { return };
-                // One that is not known yet is looked at when it is.
-                let pod = said.involved_object.name.as_deref();
-                let pod = pod.and_then(|name| pods.get(&ObjectRef::new(name).within(&of)));
-                if let Some(owner) = pod.and_then(|pod| names::owner_of(&pod.metadata).cloned()) {
-                    triggers.look_at_named(&owner.name);
-                }
-            })
+            let (triggers, pods) = (triggers.clone(), pods.clone());
+            let config = watcher::Config::default().fields(WARNINGS);
+            reflect(
+                Api::<PodEvent>::namespaced(client.clone(), namespace),
+                config,
+                tasks,
+                is_telling,
+                trim_event,
+                move |event| {
+                    let Event::Apply(said) = event else { return };
+                    let about = &said.involved_object;
+                    let pod = ObjectRef::new(about.name.as_deref().unwrap_or_default())
+                        .within(about.namespace.as_deref().unwrap_or_default());
+                    if let Some(owner) = pods.get(&pod).and_then(|pod| names::owner_of(&pod.metadata).cloned()) {
+                        triggers.look_at_named(&owner.name);
+                    }
+                },
+            )
         };
         Self { jobs, pods, classes, warnings }
     }
@@ -129,6 +148,7 @@ fn reflect<K>(
     api: Api<K>,
     config: watcher::Config,
     tasks: &TaskTracker,
+    is_kept: impl Fn(&K) -> bool + Send + 'static,
     trim: impl FnMut(&mut K) + Send + 'static,
     on_event: impl Fn(&Event<K>) + Send + 'static,
 ) -> Store<K>
@@ -150,6 +170,7 @@ where
         let mut events = events.into_stream().boxed();
         while let Some(event) = events.next().await {
             match event {
+                Ok(Event::Apply(object) | Event::InitApply(object)) if !is_kept(&object) => (),
                 Ok(event) => {
                     // First the store, so that who is told to look sees it.
                     writer.apply_watcher_event(&event);
@@ -176,6 +197,10 @@ fn trim_job(job: &mut AgentJob) {
     }
 }
 
+fn is_telling(event: &PodEvent) -> bool {
+    event.reason.as_deref().is_some_and(|reason| reason == EVICTED || HINDRANCES.contains(&reason))
+}
+
 /// Of an Event only whom it is about, its reason and its words are read.
 fn trim_event(event: &mut PodEvent) {
     let (metadata, about) = (std::mem::take(&mut event.metadata), std::mem::take(&mut event.involved_object));
@@ -188,7 +213,12 @@ fn trim_event(event: &mut PodEvent) {
             resource_version: metadata.resource_version,
             ..ObjectMeta::default()
         },
-        involved_object: ObjectReference { name: about.name, uid: about.uid, ..ObjectReference::default() },
+        involved_object: ObjectReference {
+            name: about.name,
+            namespace: about.namespace,
+            uid: about.uid,
+            ..ObjectReference::default()
+        },
         reason,
         message,
         ..PodEvent::default()

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Fault, LONG, TOLD};
 use crate::cluster::SOON;
+use crate::own::Own;
 use crate::release::{Release, Wanted};
 
 const ONCE: &[&str] = &["--max-attempts", "1"];
@@ -70,17 +71,16 @@ async fn a_running_job_whose_object_is_deleted_by_hand_is_cancelled_and_its_agen
 }
 
 #[tokio::test]
-async fn an_operator_that_is_killed_costs_a_running_job_nothing_and_its_standby_takes_the_next() {
+async fn an_operator_that_is_killed_costs_a_running_job_nothing_and_the_next_one_little() {
+    let Some(own) = Own::here() else { return };
     let values = json!({ "operator": { "replicas": 2 } });
     let release = Release::with(Wanted { values, ..Wanted::default() }).await;
     let gate = release.repo.until("go");
     let script = format!("echo ready; {gate}");
     let running = release.stack.submit(&release.repo.url(), ONCE, &script).await;
     release.stack.until_printed(running, "ready").await;
-    let leader = release.leader().await;
     let fault = Fault::begins("operator killed");
-    let now = DeleteParams::default().grace_period(0);
-    release.jobs.pods().delete(&leader, &now).await.expect("it can be deleted");
+    own.kill_container(&release.jobs, &release.leader().await, "operator").await;
     let next = release.stack.submit(&release.repo.url(), ONCE, "true").await;
     let pods = release.jobs.pods();
     let name = format!("{next}-1");
