@@ -113,7 +113,11 @@ async fn what_keeps_a_node_from_starting_the_pod_is_told_in_the_nodes_words() {
     let operator = installation.operator("operator.log", &[]);
     operator.leads().await;
     let maps: Api<ConfigMap> = Api::namespaced(installation.jobs.client.clone(), &installation.jobs.namespace);
-    maps.delete("ckrv-passwd", &DeleteParams::default()).await.expect("it can be deleted");
+    // The operator makes it once it leads.
+    wait_for("it is there, and deleted", SOON, async || {
+        maps.delete("ckrv-passwd", &DeleteParams::default()).await.ok()
+    })
+    .await;
     let fault = Fault::begins("pod that its node cannot start");
     let job = installation.submit().await;
     installation
