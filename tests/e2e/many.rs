@@ -8,6 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use sqlx::PgConnection;
 
+use crate::own::Own;
 use crate::release::{Release, Wanted};
 
 const JOBS: i64 = 100;
@@ -22,7 +23,7 @@ async fn a_hundred_jobs_at_once_all_succeed_though_operator_and_server_are_kille
     let mut release = Release::with(Wanted { values, ..Wanted::default() }).await;
     let mut sql = release.stack.sql().await;
     sqlx::query("update orgs set concurrency = 1000").execute(&mut sql).await.expect("the limit can be lifted");
-    let client = release.stack.client();
+    let client = release.stack.patient_client(ALL);
     let mut jobs = Vec::new();
     for number in 0..JOBS {
         let script = format!("echo line of {number}; echo {number} > work.txt");
@@ -61,9 +62,13 @@ async fn succeeded(sql: &mut PgConnection, count: i64) {
     }
 }
 
-/// As `kill -9` does: its containers get no signal that they could hear, and nobody is told that it leads no more.
+/// As `kill -9` does: it cannot say that it leads no more.
 async fn kill_the_leader(release: &Release) {
     let leader = release.leader().await;
+    if let Some(own) = Own::here() {
+        return own.kill_container(&release.jobs, &leader, "operator").await;
+    }
+    // Elsewhere there may be time for a last word.
     let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     release.jobs.pods().delete(&leader, &at_once).await.expect("the leader's pod is there");
 }

@@ -32,7 +32,7 @@ async fn an_agent_that_uses_up_its_memory_is_told_of_as_such() {
     release.stack.until_printed(job, "ready").await;
     let fault = Fault::begins("agent out of memory");
     release.repo.open("go");
-    fault.ends_as(&release.stack, job, Cause::AgentOom, TOLD * 2, &["memory ran out"]).await;
+    fault.ends_as(&release.stack, job, Cause::AgentOom, TOLD * 2, &["memory"]).await;
     let pulled = release.stack.pull(&release.repo.repo, job).await;
     assert_eq!(pulled.file("work.txt"), "so far");
     release.clean().await;
