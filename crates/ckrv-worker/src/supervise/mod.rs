@@ -60,8 +60,9 @@ const START_PATIENCE: Duration = Duration::from_mins(10);
 
 /// How long after the loss of a container its runner may take to say why.
 const LOSS_LIMIT: Duration = Duration::from_secs(5);
-/// The same of a worker that was told to end: who takes a pod away may leave it a second, and has been seen before it is told.
-const TOLD_LIMIT: Duration = Duration::from_millis(500);
+/// The same of a worker that was told to end: mostly a runner says at once why. One that is slow would have an attempt ended as
+/// evicted whose object somebody deleted, which is to cancel it. Who is killed before that was silent: the runner's word counts.
+const TOLD_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long what is left of the agent may resist SIGKILL.
 const TREE_LIMIT: Duration = Duration::from_secs(10);
