@@ -10,8 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::cluster::{Jobs, cluster};
-
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ckrv");
+use crate::release::CHART;
 
 async fn ran(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().await;

@@ -14,9 +14,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::cluster::{Jobs, SOON, cluster};
-use crate::release::{Hosted, images, kubectl, own_address};
+use crate::release::{CHART, Hosted, images, kubectl, little, own_address};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ckrv");
 const BACKING: &str = include_str!("inside/backing.yaml");
 
 struct Inside {
@@ -208,7 +207,7 @@ impl Inside {
         }
         let at = own_address().await;
         let class = self.jobs.namespace.clone();
-        let little = json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "512Mi" } });
+        let little = little();
         let spec = json!({ "egressCIDRs": [format!("{at}/32")], "resources": little, "orchestratorResources": little });
         json!({
             "images": images,

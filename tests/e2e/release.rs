@@ -17,6 +17,13 @@ use tokio::process::Command;
 use crate::cluster::{Jobs, SOON, cluster};
 use crate::git_host::GitHost;
 
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ckrv");
+
+/// Resources of which many fit on a small node.
+pub fn little() -> Value {
+    json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "512Mi" } })
+}
+
 /// Where images are, and under which tag: as `scripts/images` names them, or as they were pushed to a registry of yours.
 pub fn images() -> Value {
     let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
@@ -110,8 +117,7 @@ impl Release {
         let egress = |address: &SocketAddr| format!("{}/32:{}", address.ip(), address.port());
         // For classes that open no range: a range has no ports.
         let stores = [&[relays.s3.address(), self.repo.relay.address()], reachable].concat();
-        // Small, so that many fit on a small node.
-        let little = json!({ "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "512Mi" } });
+        let little = little();
         let mut spec =
             json!({ "egressCIDRs": [format!("{at}/32")], "resources": little, "orchestratorResources": little });
         merge(&mut spec, class.clone());
@@ -142,8 +148,7 @@ impl Release {
         let file = self.stack.home.path().join("values.json");
         std::fs::write(&file, values.to_string()).expect("the values can be written");
         let values = file.display().to_string();
-        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ckrv");
-        self.ran(&[verb, "ckrv", chart, "--values", &values, "--wait", "--timeout", "2m"]).await;
+        self.ran(&[verb, "ckrv", CHART, "--values", &values, "--wait", "--timeout", "2m"]).await;
     }
 
     async fn ran(&self, arguments: &[&str]) {

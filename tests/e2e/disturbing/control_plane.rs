@@ -27,22 +27,22 @@ async fn goes_on(release: &Release, fault: &Fault, job: JobId) {
     release.clean().await;
 }
 
-#[tokio::test]
-async fn a_container_runtime_that_is_restarted_costs_no_job_anything() {
+/// A job goes on, and a next one runs, though a component is restarted.
+async fn goes_on_behind(name: &'static str, component: &str) {
     let Some(own) = Own::here() else { return };
     let release = Release::new().await;
     let job = begun(&release).await;
-    let fault = Fault::begins("container runtime restarted");
-    own.restart("containerd").await;
+    let fault = Fault::begins(name);
+    own.restart(component).await;
     goes_on(&release, &fault, job).await;
 }
 
 #[tokio::test]
+async fn a_container_runtime_that_is_restarted_costs_no_job_anything() {
+    goes_on_behind("container runtime restarted", "containerd").await;
+}
+
+#[tokio::test]
 async fn an_api_server_that_is_restarted_costs_no_job_anything() {
-    let Some(own) = Own::here() else { return };
-    let release = Release::new().await;
-    let job = begun(&release).await;
-    let fault = Fault::begins("API server restarted");
-    own.restart("apiserver").await;
-    goes_on(&release, &fault, job).await;
+    goes_on_behind("API server restarted", "apiserver").await;
 }
