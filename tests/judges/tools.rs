@@ -22,18 +22,21 @@ pub fn node() -> PathBuf {
     folder
 }
 
-/// The program of a Python package at this version, in an environment of its own.
-pub fn python(package: &str, version: &str, program: &str) -> PathBuf {
-    let environment = folder().join(format!("{package}-{version}"));
-    let program = environment.join("bin").join(program);
+/// A program of the Python packages listed in `python/LIST.txt`, in an environment of their own.
+pub fn python(list: &str, program: &str) -> PathBuf {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("judges/python/{list}.txt"));
+    let wanted = std::fs::read(&list).expect("the list can be read");
+    let environment = folder().join(list.file_stem().expect("it has a name"));
+    let installed = environment.join("installed.txt");
     exclusively(|| {
-        if !program.exists() {
-            run(Command::new("python3").args(["-m", "venv"]).arg(&environment));
-            let requirement = format!("{package}=={version}");
-            run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", &requirement]));
+        if std::fs::read(&installed).is_ok_and(|installed| installed == wanted) {
+            return;
         }
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+        run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--requirement"]).arg(&list));
+        std::fs::write(&installed, &wanted).expect("the list can be written");
     });
-    program
+    environment.join("bin").join(program)
 }
 
 fn folder() -> PathBuf {
