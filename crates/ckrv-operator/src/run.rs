@@ -87,8 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let metrics = Arc::new(Metrics::new());
     let identity = config.identity.clone().unwrap_or_else(|| format!("ckrv-operator-{:016x}", rand::random::<u64>()));
     let mut candidate = Candidate::new(client.clone(), &config.namespace, &config.lease, identity.clone());
-    let leader =
-        Leader { config: Arc::clone(&config), client, control_plane, identity, metrics: Arc::clone(&metrics) };
+    let leader = Leader { config: Arc::clone(&config), client, control_plane, identity, metrics: Arc::clone(&metrics) };
     let leading = async {
         loop {
             tracing::info!(identity = leader.identity, "stands by");
@@ -101,7 +100,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
             }
             // With an empty memory, as another process would.
             metrics.leads(false);
-            tracing::warn!(identity = leader.identity, "leads no longer: the Lease is another's, or could not be renewed in time");
+            tracing::warn!(
+                identity = leader.identity,
+                "leads no longer: the Lease is another's, or could not be renewed in time"
+            );
         }
     };
     let ended = tokio::select! {
