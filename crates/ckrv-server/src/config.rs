@@ -19,6 +19,11 @@ pub struct Config {
     #[arg(long, env = "CKRV_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
+    /// The server's address as users and their browsers reach it, such as https://ckrv.example.com: what access tokens are
+    /// issued by. Absent: http:// and the address to listen on.
+    #[arg(long, env = "CKRV_PUBLIC_URL")]
+    pub public_url: Option<Url>,
+
     #[command(flatten)]
     pub database: DatabaseConfig,
 
@@ -160,6 +165,15 @@ impl Config {
     pub fn from_args<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self, clap::Error> {
         let program = std::iter::once("ckrv-server");
         Ok(<Alone as clap::Parser>::try_parse_from(program.chain(arguments))?.config)
+    }
+
+    /// The issuer of access tokens, and what every address of the authorization server begins with: without a slash at its
+    /// end.
+    pub fn issuer(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
     }
 
     /// Which repository URLs this installation takes.

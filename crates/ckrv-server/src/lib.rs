@@ -17,6 +17,7 @@ pub mod http;
 pub mod logs;
 pub mod metrics;
 pub mod migrate;
+pub mod oauth;
 pub mod retention;
 pub mod runner_api;
 pub mod s3;

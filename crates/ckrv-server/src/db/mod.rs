@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod logins;
 pub mod logs;
 pub mod orgs;
 pub mod queue;
@@ -23,6 +24,7 @@ pub mod retention;
 pub mod roles;
 pub mod runners;
 pub mod selfcheck;
+pub mod signing_keys;
 pub mod transition;
 
 use std::ops::{Deref, DerefMut};
