@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use ckrv_operator::crd::JobPhase;
+use ckrv_tests::acting::{assignment_of, start_as};
+use ckrv_tests::processes::{go_on, stand_still};
+use ckrv_tests::replica::{spec, submit};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::{Cause, JobId, State};
 use k8s_openapi::api::core::v1::Secret;
@@ -70,6 +73,29 @@ async fn deleting_the_object_cancels_the_job() {
     let ended = installation.ended(job.id).await;
     assert_eq!((ended.state, ended.cause), (State::Cancelled, Some(Cause::CancelledByRunner)), "{ended:?}");
     installation.jobs.gone(job.id).await;
+}
+
+#[tokio::test]
+async fn deleting_the_object_cancels_the_job_also_when_its_worker_was_the_first_to_tell() {
+    let installation = Installation::new().await;
+    let operator = installation.operator("operator.log", &[]);
+    let mut twice = spec();
+    twice.retries.max_attempts = 2;
+    let job = submit(&installation.stack.client(), twice).await.id;
+    has_pod(&installation, job).await;
+    // In the place of its pod, whose images are nowhere to be had.
+    let assignment = assignment_of(&installation.stack.runner_client(), job).await;
+    let worker = start_as(installation.stack.worker(&assignment.bootstrap_token.0), 1).await.expect("it can start");
+    let process = operator.child.id().expect("it runs").cast_signed();
+    stand_still(process);
+    installation.jobs.jobs().delete(&job.to_string(), &DeleteParams::default()).await.expect("it can be deleted");
+    worker.finish(Some(Cause::Evicted)).await.expect("it can tell");
+    // The next attempt waits some seconds: the operator sees that the job is not wanted, and then that it is.
+    go_on(process);
+    let ended = installation.ended(job).await;
+    assert_eq!((ended.state, ended.attempt), (State::Cancelled, 2), "{ended:?}");
+    assert_eq!(ended.cause, Some(Cause::CancelledByRunner), "{ended:?}");
+    installation.jobs.gone(job).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 //! 2. Wanted, and its object has gone that was there, not by this operator: the attempt is cancelled by the runner's side.
 //! 3. Wanted and begun, and no object though all were read: removed while no operator looked. The same.
 //!
+//! An object stands for its whole job: the second rule is also that of the next attempt, where the worker was the first to
+//! tell what the removal did to it.
+//!
 //! What is kept in memory may be old: before 2 and 3 are believed, the API server is asked.
 //!
 //! An assignment that was handed in for an object has its object already, and no other is made: where it is gone, the attempt
@@ -25,7 +28,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::control::handing::Followed;
 use crate::controller::Context;
-use crate::controller::plan::cancelled;
+use crate::controller::plan::{cancelled, living};
 use crate::crd::{AgentJob, AgentJobSpec};
 use crate::names;
 use crate::triggers::Triggers;
@@ -39,23 +42,34 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// A pod whose AgentJob is gone ends by itself within this, and is made to within [`LEFTOVER_GRACE_SECONDS`] more.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(15);
 const LEFTOVER_GRACE_SECONDS: u32 = 5;
+/// For so long the removal of an object is remembered while its job waits to be tried again.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_hours(1);
 
 /// What is remembered between looks. A restart loses it, and only the third rule is left.
 #[derive(Default)]
 struct Memory {
-    /// Wanted jobs whose object was there.
+    /// Jobs whose object was there while they were wanted.
     seen: HashMap<JobId, Seen>,
     /// Wanted attempts whose object is gone for certain.
     cancelled: BTreeSet<AttemptId>,
-    /// Pods without an AgentJob, since when.
-    leftovers: HashMap<String, Instant>,
+    /// Pods without an AgentJob.
+    leftovers: HashMap<String, Leftover>,
 }
 
 /// An object that was there.
 struct Seen {
     uid: String,
+    /// When the job was last wanted with its object there.
+    at: Instant,
     /// When it was made here, until the watch has brought it.
     made: Option<Instant>,
+}
+
+/// A pod without an AgentJob.
+struct Leftover {
+    since: Instant,
+    /// It has been told to go: once is enough.
+    is_ended: bool,
 }
 
 /// What one look has found.
@@ -93,11 +107,17 @@ pub async fn run(context: Arc<Context>, triggers: Triggers) {
     }
 }
 
+impl Leftover {
+    fn new() -> Self {
+        Self { since: Instant::now(), is_ended: false }
+    }
+}
+
 impl Memory {
     fn look(&mut self, context: &Context) -> Found {
         let wanted = context.desired.all();
         let jobs: BTreeSet<JobId> = wanted.iter().map(|assignment| assignment.attempt.job).collect();
-        self.seen.retain(|job, _| jobs.contains(job));
+        self.seen.retain(|job, seen| jobs.contains(job) || seen.at.elapsed() < BETWEEN_ATTEMPTS);
         self.cancelled.retain(|attempt| context.desired.has(*attempt));
         let mut removed = context.memory.removed();
         // What this operator has deleted is not missed, and once it is really gone needs no memory.
@@ -122,7 +142,7 @@ impl Memory {
                 // It is about to go; then a new one is made for the attempt that has come meanwhile.
                 (Some(uid), _) if removed.contains(&uid) => (),
                 (Some(uid), _) => {
-                    self.seen.insert(attempt.job, Seen { uid, made: None });
+                    self.seen.insert(attempt.job, Seen { uid, at: Instant::now(), made: None });
                 }
                 (None, Some(Seen { made: Some(at), .. })) if at.elapsed() < SETTLE => (),
                 (None, Some(_)) => found.vanished.push(vanished(None)),
@@ -143,7 +163,8 @@ impl Memory {
     async fn make(&mut self, missing: Vec<Arc<Assignment>>, context: &Context) {
         let making = missing.into_iter().map(|assignment| async move {
             let uid = create(&assignment, context).await?;
-            Some((assignment.attempt.job, Seen { uid, made: Some(Instant::now()) }))
+            let now = Instant::now();
+            Some((assignment.attempt.job, Seen { uid, at: now, made: Some(now) }))
         });
         let made: Vec<_> = futures::stream::iter(making).buffer_unordered(CONCURRENCY).collect().await;
         self.seen.extend(made.into_iter().flatten());
@@ -173,11 +194,10 @@ impl Memory {
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &context.config.namespace);
         for pod in pods {
             let Some(uid) = pod.uid() else { continue };
-            if self.leftovers.entry(uid.clone()).or_insert_with(Instant::now).elapsed() < LEFTOVER_PATIENCE {
+            let leftover = self.leftovers.entry(uid.clone()).or_insert_with(Leftover::new);
+            if leftover.is_ended || leftover.since.elapsed() < LEFTOVER_PATIENCE {
                 continue;
             }
-            // Not again before it had its time.
-            self.leftovers.insert(uid.clone(), Instant::now());
             let params = DeleteParams {
                 grace_period_seconds: Some(LEFTOVER_GRACE_SECONDS),
                 preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
@@ -185,16 +205,26 @@ impl Memory {
             };
             context.metrics.wrote("pod", "delete");
             match api.delete(&pod.name_any(), &params).await {
-                Ok(_) => tracing::info!(pod = pod.name_any(), "ended a pod whose attempt is over"),
-                Err(error) => tracing::warn!(pod = pod.name_any(), %error, "a pod whose attempt is over stays"),
+                Ok(_) => {
+                    leftover.is_ended = true;
+                    tracing::info!(pod = pod.name_any(), "ended a pod whose attempt is over");
+                }
+                Err(error) => {
+                    leftover.since = Instant::now();
+                    tracing::warn!(pod = pod.name_any(), %error, "a pod whose attempt is over stays");
+                }
             }
         }
     }
 }
 
-/// Whether its AgentJob is gone.
+/// Whether its AgentJob is gone, and the cluster does not take it away soon without being asked: it may still run, or was
+/// left to nobody.
 fn is_leftover(pod: &Pod, context: &Context) -> bool {
     let Some(owner) = names::owner_of(&pod.metadata) else { return names::attempt_of(&pod.metadata).is_some() };
+    if living(Some(pod)).is_none() {
+        return false;
+    }
     let object = context.stores.jobs.get(&reference(context, &owner.name));
     object.and_then(|object| object.uid()).as_ref() != Some(&owner.uid)
 }

@@ -17,8 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::control::Cluster;
@@ -71,8 +71,6 @@ pub enum RunError {
     Slow,
     #[error("the control plane refuses this runner{}", hint(.0))]
     Refused(#[source] ClientError),
-    #[error("another operator leads now")]
-    Deposed,
 }
 
 /// What the control plane advises.
@@ -89,16 +87,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let metrics = Arc::new(Metrics::new());
     let identity = config.identity.clone().unwrap_or_else(|| format!("ckrv-operator-{:016x}", rand::random::<u64>()));
     let mut candidate = Candidate::new(client.clone(), &config.namespace, &config.lease, identity.clone());
+    let leader = Leader { config: Arc::clone(&config), client, control_plane, identity, metrics: Arc::clone(&metrics) };
     let leading = async {
-        tracing::info!(identity, "stands by");
-        candidate.elected(|is_connected| metrics.connected(is_connected)).await;
-        tracing::info!(identity, "leads");
-        metrics.leads(true);
-        let leader =
-            Leader { config: Arc::clone(&config), client, control_plane, identity, metrics: Arc::clone(&metrics) };
-        tokio::select! {
-            ended = leader.lead(&stop) => ended,
-            () = candidate.deposed(|is_connected| metrics.connected(is_connected)) => Err(RunError::Deposed),
+        loop {
+            tracing::info!(identity = leader.identity, "stands by");
+            candidate.elected(|is_connected| metrics.connected(is_connected)).await;
+            tracing::info!(identity = leader.identity, "leads");
+            metrics.leads(true);
+            tokio::select! {
+                ended = leader.lead(&stop) => return ended,
+                () = candidate.deposed(|is_connected| metrics.connected(is_connected)) => (),
+            }
+            // With an empty memory, as another process would.
+            metrics.leads(false);
+            tracing::warn!(
+                identity = leader.identity,
+                "leads no longer: the Lease is another's, or could not be renewed in time"
+            );
         }
     };
     let ended = tokio::select! {
@@ -140,10 +145,11 @@ struct Leader {
 }
 
 impl Leader {
-    async fn lead(self, stop: &CancellationToken) -> Result<(), RunError> {
+    async fn lead(&self, stop: &CancellationToken) -> Result<(), RunError> {
         let (triggers, looks) = Triggers::new(&self.config.namespace);
-        let watches = TaskTracker::new();
-        let stores = Stores::follow(&self.client, &self.config.namespace, &triggers, &watches);
+        // Ended with it.
+        let mut watches = JoinSet::new();
+        let stores = Stores::follow(&self.client, &self.config.namespace, &triggers, &mut watches);
         let owner = self.service_account().await?;
         self.write_passwd(&owner).await?;
         // Standbys are the same as their leader; operators of another namespace or Lease would run every job a second time.
@@ -190,7 +196,7 @@ impl Leader {
             ended = speaking => ended.map_err(RunError::Refused),
             () = controller::run(Arc::clone(&context), looks) => Ok(()),
             () = intake::run(Arc::clone(&context), triggers) => Ok(()),
-            () = events::write(self.client.clone(), &self.identity, unwritten) => Ok(()),
+            () = events::write(self.client.clone(), &self.identity, || context.is_rush(), unwritten) => Ok(()),
             () = self.count(&context) => Ok(()),
             () = stop.cancelled() => Ok(()),
         }

@@ -10,7 +10,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 use crate::crd::{AgentJob, JobClass};
 use crate::names;
@@ -40,7 +40,7 @@ pub struct NotFilled;
 
 impl Stores {
     /// Follows `namespace` from now on, as long as `tasks` run.
-    pub fn follow(client: &Client, namespace: &str, triggers: &Triggers, tasks: &TaskTracker) -> Self {
+    pub fn follow(client: &Client, namespace: &str, triggers: &Triggers, tasks: &mut JoinSet<()>) -> Self {
         let jobs = {
             let triggers = triggers.clone();
             reflect(
@@ -147,7 +147,7 @@ impl Stores {
 fn reflect<K>(
     api: Api<K>,
     config: watcher::Config,
-    tasks: &TaskTracker,
+    tasks: &mut JoinSet<()>,
     is_kept: impl Fn(&K) -> bool + Send + 'static,
     trim: impl FnMut(&mut K) + Send + 'static,
     on_event: impl Fn(&Event<K>) + Send + 'static,

@@ -22,6 +22,10 @@ use crate::{Backoff, ClientError};
 /// Told at once, at most.
 const OBSERVATIONS: usize = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A list costs both sides by its length: so long is waited for each of its items before the next one is asked for, so that
+/// of a rush of changes only a few lists are made. A change after a quiet time waits for nothing.
+const PAUSE_PER_ITEM: Duration = Duration::from_micros(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What executes attempts. No call may wait: each says what should be, and the host brings it about.
 pub trait Host: Send + Sync {
@@ -106,8 +110,10 @@ impl<H: Host> Driver<H> {
             match self.client.assignments(wait, version).await {
                 Ok(assignments) => {
                     version = Some(assignments.version);
+                    let items = u32::try_from(assignments.items.len()).unwrap_or(u32::MAX);
                     self.host.assigned(assignments);
                     backoff = Backoff::for_requests();
+                    tokio::time::sleep(PAUSE_PER_ITEM.saturating_mul(items).min(LONGEST_PAUSE)).await;
                 }
                 Err(error) if error.is_final() => return error,
                 Err(error) => pause(&mut backoff, &error, "no list of assignments").await,

@@ -11,7 +11,7 @@ pub mod status;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::{Stream, StreamExt};
@@ -34,6 +34,8 @@ use crate::triggers::Look;
 
 /// AgentJobs looked at at once.
 const CONCURRENCY: u16 = 32;
+/// So many pods being made at once are more than come now and then.
+const RUSH: usize = 8;
 
 /// What every reconciliation works with.
 pub struct Context {
@@ -52,6 +54,13 @@ pub struct Context {
     /// Pods that are being made right now.
     pub making: AtomicUsize,
     pub memory: Memory,
+}
+
+impl Context {
+    /// Whether more pods are being made at once than come now and then.
+    pub fn is_rush(&self) -> bool {
+        self.making.load(Ordering::Relaxed) >= RUSH
+    }
 }
 
 /// Looks at AgentJobs whenever it is told to, for ever.

@@ -1,7 +1,6 @@
 //! Gathers what a plan is made from: an AgentJob, its pods, its class, and what the control plane wants of it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ckrv_types::AttemptId;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,9 +15,6 @@ use crate::control::desired::Answer;
 use crate::control::handing::Handed;
 use crate::crd::{AgentJob, JobClassSpec};
 use crate::names;
-
-/// So many pods being made at once are more than come now and then.
-const RUSH: usize = 8;
 
 pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
     let (id, wanted) = context.desired.of_object(job).unzip();
@@ -43,7 +39,7 @@ pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
         earlier_pods: (1..number).filter_map(pod).collect(),
         class: class(job, context),
         graces: context.config.graces,
-        is_rush: context.making.load(Ordering::Relaxed) >= RUSH,
+        is_rush: context.is_rush(),
         now: Timestamp::now(),
         job: Arc::clone(job),
     }

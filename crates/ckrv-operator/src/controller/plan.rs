@@ -228,7 +228,7 @@ fn delete_pod(pod: Option<&Pod>, grace_seconds: Option<u32>) -> Option<Action> {
 }
 
 /// The pod, if a container of it may still run.
-fn living(pod: Option<&Pod>) -> Option<&Pod> {
+pub fn living(pod: Option<&Pod>) -> Option<&Pod> {
     pod.filter(|pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         !matches!(phase, Some("Succeeded" | "Failed"))
