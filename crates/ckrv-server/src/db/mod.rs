@@ -7,6 +7,7 @@ pub mod archive;
 pub mod artifacts;
 pub mod assignments;
 pub mod attempts;
+pub mod audit;
 pub mod beats;
 pub mod decode;
 pub mod events;
