@@ -11,9 +11,10 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::jwt;
 use crate::auth::tokens::Signer;
@@ -38,6 +39,29 @@ const NONCE_BYTES: usize = 24;
 pub struct SigningKeys {
     cipher: XChaCha20Poly1305,
     read: RwLock<Option<(Instant, Arc<Vec<Key>>)>>,
+}
+
+/// RFC 7517, section 5.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JwkSet {
+    pub keys: Vec<Jwk>,
+}
+
+/// A public key: RFC 7517, RFC 8037.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Jwk {
+    pub kty: &'static str,
+    pub crv: &'static str,
+    pub x: String,
+    pub kid: String,
+    #[serde(rename = "use")]
+    pub used_for: &'static str,
+    pub alg: &'static str,
+}
+
+impl Jwk {
+    const EMPTY: Self =
+        Self { kty: "OKP", crv: "Ed25519", x: String::new(), kid: String::new(), used_for: "sig", alg: "EdDSA" };
 }
 
 /// One key.
@@ -68,20 +92,11 @@ impl SigningKeys {
         if list.iter().any(|key| key.id == id) { Ok(list) } else { self.list(db, READ_AGAIN).await }
     }
 
-    /// The public keys as a JWK set (RFC 7517, RFC 8037).
-    pub async fn public(&self, db: &Db) -> ApiResult<Value> {
+    /// The public keys.
+    pub async fn public(&self, db: &Db) -> ApiResult<JwkSet> {
         let list = self.list(db, FRESH).await?;
-        let keys: Vec<Value> = list
-            .iter()
-            .map(|key| {
-                let mut jwk = public_jwk(&key.public);
-                jwk["kid"] = key.id.as_str().into();
-                jwk["use"] = "sig".into();
-                jwk["alg"] = "EdDSA".into();
-                jwk
-            })
-            .collect();
-        Ok(json!({ "keys": keys }))
+        let keys = list.iter().map(|key| Jwk { kid: key.id.clone(), x: base64(&key.public), ..Jwk::EMPTY }).collect();
+        Ok(JwkSet { keys })
     }
 
     /// Makes the next key when it is time, and forgets those whose tokens are all dead. For the replica that leads.
@@ -155,10 +170,6 @@ impl SigningKeys {
 pub fn due(list: &[Key]) -> Option<&Key> {
     let now = OffsetDateTime::now_utc();
     list.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from)
-}
-
-fn public_jwk(public: &[u8]) -> Value {
-    json!({ "kty": "OKP", "crv": "Ed25519", "x": base64(public) })
 }
 
 /// RFC 7638: SHA-256 over the required members in lexical order, which is how they are written here.
