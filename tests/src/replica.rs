@@ -182,10 +182,11 @@ impl Installation {
 }
 
 impl Replica {
-    async fn start(config: Config, loops: Loops) -> Self {
+    async fn start(mut config: Config, loops: Loops) -> Self {
         let stop = CancellationToken::new();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
+        config.listen = address;
         let state = AppState::new(config, stop.clone()).expect("the configuration is good");
         if loops == Loops::On {
             let tracker = TaskTracker::new();

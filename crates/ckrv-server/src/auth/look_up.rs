@@ -76,15 +76,19 @@ async fn by_access_token(state: &AppState, headers: &HeaderMap, token: &str) -> 
         None => None,
         Some(value) => Some(value.to_str().map_err(|_| no_such_org("…"))?.to_owned()),
     };
-    let cached = tokens::hash(&format!("{token} {}", org.as_deref().unwrap_or_default()));
+    // A token has no space in it: no organization is not the same as one without a name.
+    let cached = tokens::hash(&org.as_ref().map_or_else(|| token.to_owned(), |org| format!("{token} {org}")));
     if let Some(auth) = state.credentials.callers.get(&cached)
         && matches!(auth.credential, Credential::Login { expires_at, .. } if expires_at > OffsetDateTime::now_utc())
     {
         return Ok(auth);
     }
-    let claims = access_tokens::check(state, token).await?;
-    let claims = claims.ok_or_else(|| unauthenticated("This access token is expired, or not one of this server's."))?;
+    let refused = || unauthenticated("This access token is expired, or not one of this server's.");
+    let claims = access_tokens::check(state, token).await?.ok_or_else(refused)?;
     let auth = by_login(state, claims.login, org, claims.scopes, claims.expires_at).await?;
+    if auth.principal.user() != Some(claims.user) {
+        return Err(refused());
+    }
     state.credentials.callers.put(cached, auth.clone());
     Ok(auth)
 }

@@ -93,10 +93,7 @@ impl From<CodeRow> for AuthorizationCode {
 }
 
 /// The code, which nobody else can redeem until the transaction's end.
-pub async fn lock(
-    system: &mut PgConnection,
-    code_hash: &TokenHash,
-) -> Result<Option<AuthorizationCode>, sqlx::Error> {
+pub async fn lock(system: &mut PgConnection, code_hash: &TokenHash) -> Result<Option<AuthorizationCode>, sqlx::Error> {
     // Two statements: a clock that is read in the first may be from before the lock was had.
     sqlx::query("select from authorization_codes where code_hash = $1 for update")
         .bind(&code_hash[..])

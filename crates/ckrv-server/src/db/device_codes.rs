@@ -202,11 +202,7 @@ pub async fn note_poll(system: &mut PgConnection, device_hash: &TokenHash, early
 }
 
 /// Notes that the login was issued.
-pub async fn redeem(
-    system: &mut PgConnection,
-    device_hash: &TokenHash,
-    login: LoginId,
-) -> Result<(), sqlx::Error> {
+pub async fn redeem(system: &mut PgConnection, device_hash: &TokenHash, login: LoginId) -> Result<(), sqlx::Error> {
     sqlx::query("update device_codes set state = 'redeemed', login_id = $2 where device_hash = $1")
         .bind(&device_hash[..])
         .bind(login.uuid())

@@ -106,11 +106,7 @@ impl Reason {
 }
 
 /// Ends a login. Answers its organization; none: it had been ended before.
-pub async fn revoke(
-    system: &mut PgConnection,
-    login: LoginId,
-    reason: Reason,
-) -> Result<Option<OrgId>, sqlx::Error> {
+pub async fn revoke(system: &mut PgConnection, login: LoginId, reason: Reason) -> Result<Option<OrgId>, sqlx::Error> {
     let org: Option<Uuid> = sqlx::query_scalar(
         "update logins set revoked_at = clock_timestamp(), revoked_for = $2 where id = $1 and revoked_at is null
          returning org_id",

@@ -21,11 +21,10 @@ pub enum Used {
 
 /// Whose token this is, and its number.
 pub async fn find(system: &mut PgConnection, hash: &TokenHash) -> Result<Option<(LoginId, u32)>, sqlx::Error> {
-    let row: Option<(Uuid, i32)> =
-        sqlx::query_as("select login_id, number from refresh_tokens where token_hash = $1")
-            .bind(&hash[..])
-            .fetch_optional(system)
-            .await?;
+    let row: Option<(Uuid, i32)> = sqlx::query_as("select login_id, number from refresh_tokens where token_hash = $1")
+        .bind(&hash[..])
+        .fetch_optional(system)
+        .await?;
     row.map(|(login, number)| Ok((LoginId::from_uuid(login), decode::number("number", number)?))).transpose()
 }
 

@@ -29,7 +29,10 @@ pub(super) fn base() -> OpenApi {
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build())
     };
     let components = ComponentsBuilder::new()
-        .security_scheme("user", bearer("An API key, `ck_live_…` or `ck_test_…`, or an access token of a person's program."))
+        .security_scheme(
+            "user",
+            bearer("An API key, `ck_live_…` or `ck_test_…`, or an access token of a person's program."),
+        )
         .security_scheme("runner", bearer("A runner's token, `ck_runner_…`."))
         .security_scheme(
             "worker",

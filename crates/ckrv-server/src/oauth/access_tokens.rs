@@ -9,8 +9,8 @@ use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::signing::{self, Key};
 use super::scopes;
+use super::signing::{self, Key};
 use crate::error::{ApiError, ApiResult};
 use crate::state::AppState;
 

@@ -72,8 +72,8 @@ pub enum AuthorizeError {
 impl AuthorizeQuery {
     /// Reads a query, or a form of the same. One with a parameter in it twice is not in order.
     pub fn parse(encoded: &str) -> Result<Self, AuthorizeError> {
-        let params =
-            Params::parse(encoded.as_bytes()).map_err(|refusal| AuthorizeError::Page(refusal.description.to_owned()))?;
+        let params = Params::parse(encoded.as_bytes())
+            .map_err(|refusal| AuthorizeError::Page(refusal.description.to_owned()))?;
         let get = |name| params.get(name).map(str::to_owned);
         Ok(Self {
             response_type: get("response_type"),
@@ -109,11 +109,7 @@ pub fn check(issuer: &str, query: &AuthorizeQuery) -> Result<AuthorizeRequest, A
     check_rest(query, client, answer.clone()).map_err(|refusal| AuthorizeError::Redirect(answer.refused(refusal)))
 }
 
-fn check_rest(
-    query: &AuthorizeQuery,
-    client: &'static Client,
-    answer: Answer,
-) -> Result<AuthorizeRequest, Refusal> {
+fn check_rest(query: &AuthorizeQuery, client: &'static Client, answer: Answer) -> Result<AuthorizeRequest, Refusal> {
     match given(query.response_type.as_ref()) {
         Some(RESPONSE_TYPE) => {}
         Some(_) => return Err(Refusal::new(Code::UnsupportedResponseType, "response_type must be code.")),

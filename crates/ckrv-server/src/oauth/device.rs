@@ -1,5 +1,7 @@
 //! The device flow (RFC 8628): a program shows a code, a person types it where they are signed in, and decides.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
@@ -7,7 +9,6 @@ use ckrv_types::SessionId;
 use ckrv_types::identity::Scope;
 use serde::Serialize;
 use serde_json::json;
-use std::time::Duration;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -80,14 +81,14 @@ async fn device_authorization(
 ) -> OAuthResult<([(HeaderName, HeaderValue); 2], Json<DeviceAuthorization>)> {
     let scopes = scopes::requested(asked.params.get("scope"))?;
     let host = text::visible(asked.params.get("host").unwrap_or_default(), HOST_CHARS);
-    let address = asked.address.0.to_string();
     let device_code = hex::encode(rand::random::<[u8; 32]>());
     let device_hash = tokens::hash(&device_code);
     let client = asked.client.id;
     for _ in 0..TRIES {
         let user_code = UserCode::random();
         let user_hash = user_code.hash(&state.signer);
-        let new = NewDeviceCode { device_hash, user_hash, client, scopes: &scopes, host: &host, address: &address };
+        let new =
+            NewDeviceCode { device_hash, user_hash, client, scopes: &scopes, host: &host, address: &asked.address };
         let mut tx = state.db.system().await?;
         let made = device_codes::insert(&mut tx, &new, LIFE_SECONDS, INTERVAL_SECONDS).await?;
         tx.commit().await?;

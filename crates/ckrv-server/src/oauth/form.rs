@@ -42,7 +42,8 @@ impl Params {
 pub struct Asked {
     pub client: &'static Client,
     pub params: Params,
-    pub address: ClientAddress,
+    /// Where from.
+    pub address: String,
 }
 
 impl FromRequest<AppState> for Asked {
@@ -50,13 +51,13 @@ impl FromRequest<AppState> for Asked {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, OAuthFailure> {
         let (mut parts, body) = request.into_parts();
-        let address = ClientAddress::from_request_parts(&mut parts, state).await?;
+        let ClientAddress(address) = ClientAddress::from_request_parts(&mut parts, state).await?;
         let headers = parts.headers.clone();
         let Body(body) = Body::from_request(Request::from_parts(parts, body), state).await?;
         require_media_type(&headers, MEDIA_TYPE).map_err(|_| Refusal::request("The body must be a form."))?;
         let params = Params::parse(&body)?;
         let client = clients::named(&headers, &params)?;
-        Ok(Self { client, params, address })
+        Ok(Self { client, params, address: address.to_string() })
     }
 }
 

@@ -18,16 +18,15 @@ pub fn is_challenge(text: &str) -> bool {
     text.len() == CHALLENGE_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// Whether `text` can be a verifier.
-pub fn is_verifier(text: &str) -> bool {
-    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    VERIFIER_CHARS.contains(&text.len()) && text.bytes().all(unreserved)
-}
-
-/// Whether `challenge` was made of `verifier`.
+/// Whether `challenge` was made of `verifier`, which is 43 to 128 unreserved characters.
 pub fn fits(verifier: &str, challenge: &str) -> bool {
     let made = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
-    made.as_bytes().ct_eq(challenge.as_bytes()).into()
+    is_verifier(verifier) && bool::from(made.as_bytes().ct_eq(challenge.as_bytes()))
+}
+
+fn is_verifier(text: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    VERIFIER_CHARS.contains(&text.len()) && text.bytes().all(unreserved)
 }
 
 #[cfg(test)]
@@ -40,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_fits_and_nothing_else_does() {
-        assert!(is_verifier(VERIFIER) && is_challenge(CHALLENGE) && fits(VERIFIER, CHALLENGE));
+        assert!(is_challenge(CHALLENGE) && fits(VERIFIER, CHALLENGE));
         assert!(!fits(CHALLENGE, CHALLENGE), "as with the method `plain`");
         assert!(!fits(&VERIFIER.replace('d', "e"), CHALLENGE));
     }
@@ -52,6 +51,7 @@ mod tests {
         }
         for bad in ["a".repeat(42), "a".repeat(129), "a ".repeat(30), "+".repeat(50), "ä".repeat(30)] {
             assert!(!is_verifier(&bad), "{bad}");
+            assert!(!fits(&bad, &URL_SAFE_NO_PAD.encode(Sha256::digest(&bad))), "{bad}");
         }
         for bad in ["a".repeat(42), "a".repeat(44), "=".repeat(43), "+".repeat(43)] {
             assert!(!is_challenge(&bad), "{bad}");

@@ -50,8 +50,7 @@ async fn revoke(State(state): State<AppState>, asked: Asked) -> OAuthResult<[(He
             if login.client != asked.client.id {
                 return Err(Refusal::GRANT.into());
             }
-            let address = asked.address.0.to_string();
-            end(&state, tx, id, Reason::Client, Actor::User(login.user), &address).await?;
+            end(&state, tx, id, Reason::Client, Actor::User(login.user), &asked.address).await?;
         }
     }
     Ok(NOT_KEPT)

@@ -105,7 +105,8 @@ impl SigningKeys {
         signing_keys::lock(&mut tx).await?;
         let now = signing_keys::now(&mut tx).await?;
         let stored = signing_keys::list(&mut tx).await?;
-        let newest = stored.iter().map(|key| key.signs_from).max();
+        // With another secret than they were encrypted with, it is as if there were none.
+        let newest = stored.iter().filter(|key| self.open(key).is_ok()).map(|key| key.signs_from).max();
         if newest.is_none_or(|newest| newest + SIGNS_FOR <= now + PUBLISHED_BEFORE) {
             let signs_from = if newest.is_some() { now + PUBLISHED_BEFORE } else { now };
             signing_keys::insert(&mut tx, &self.make(signs_from)?).await?;
@@ -120,21 +121,26 @@ impl SigningKeys {
         if let Some((_, list)) = known.filter(|(at, _)| at.elapsed() < fresh) {
             return Ok(list);
         }
-        let mut stored = self.stored(db).await?;
-        if stored.is_empty() {
+        let mut list = self.stored(db).await?;
+        if list.is_empty() {
             self.rotate(db).await?;
-            stored = self.stored(db).await?;
+            list = self.stored(db).await?;
         }
-        let list: Arc<Vec<Key>> = Arc::new(stored.iter().map(|key| self.open(key)).collect::<ApiResult<_>>()?);
+        let list = Arc::new(list);
         *self.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&list)));
         Ok(list)
     }
 
-    async fn stored(&self, db: &Db) -> ApiResult<Vec<StoredKey>> {
+    async fn stored(&self, db: &Db) -> ApiResult<Vec<Key>> {
         let mut tx = db.system().await?;
         let stored = signing_keys::list(&mut tx).await?;
         tx.commit().await?;
-        Ok(stored)
+        let opened = stored.iter().map(|key| (key, self.open(key)));
+        Ok(opened
+            .filter_map(|(key, opened)| {
+                opened.inspect_err(|error| tracing::warn!(key = key.id, %error, "a signing key is left out")).ok()
+            })
+            .collect())
     }
 
     fn make(&self, signs_from: OffsetDateTime) -> ApiResult<StoredKey> {

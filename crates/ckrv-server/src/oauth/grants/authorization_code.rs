@@ -21,9 +21,6 @@ pub async fn exchange(state: &AppState, asked: &Asked) -> OAuthResult<Tokens> {
     let code_hash = tokens::hash(asked.params.required("code", "code is missing.")?);
     let redirect_uri = asked.params.required("redirect_uri", "redirect_uri is missing.")?;
     let verifier = asked.params.required("code_verifier", "code_verifier is missing.")?;
-    if !pkce::is_verifier(verifier) {
-        return Err(Refusal::request("code_verifier must be 43 to 128 unreserved characters.").into());
-    }
     let issuing = Issuing::new(state).await?;
     let mut tx = state.db.system().await?;
     let code = authorization_codes::lock(&mut tx, &code_hash).await?.ok_or(Refusal::GRANT)?;
@@ -32,7 +29,7 @@ pub async fn exchange(state: &AppState, asked: &Asked) -> OAuthResult<Tokens> {
         return Err(Refusal::GRANT.into());
     }
     if let Some(login) = code.login {
-        revoke::end(state, tx, login, Reason::CodeReuse, Actor::Anonymous, &asked.address.0.to_string()).await?;
+        revoke::end(state, tx, login, Reason::CodeReuse, Actor::Anonymous, &asked.address).await?;
         return Err(Refusal::GRANT.into());
     }
     if code.expired {

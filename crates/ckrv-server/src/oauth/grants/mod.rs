@@ -41,7 +41,7 @@ async fn begin(
         actor: Actor::User(new.user),
         action: "login.issued",
         subject: Some(new.id.to_string()),
-        address: Some(&asked.address.0.to_string()),
+        address: Some(&asked.address),
         detail: json!({
             "client": new.client,
             "scopes": scopes::text(new.scopes),

@@ -35,7 +35,7 @@ pub async fn exchange(state: &AppState, asked: &Asked) -> OAuthResult<Tokens> {
         }
         Used::Lately => {}
         Used::Before => {
-            revoke::end(state, tx, id, Reason::Reuse, Actor::Anonymous, &asked.address.0.to_string()).await?;
+            revoke::end(state, tx, id, Reason::Reuse, Actor::Anonymous, &asked.address).await?;
             return Err(Refusal::GRANT.into());
         }
     }
