@@ -69,7 +69,7 @@ async fn login_of(state: &AppState, token: &str) -> ApiResult<Option<LoginId>> {
 /// Ends a login of this person, at their word. `false`: they have none of this id that stands.
 pub async fn by_user(state: &AppState, user: UserId, login: LoginId, address: &str) -> ApiResult<bool> {
     let mut tx = state.db.system().await?;
-    if !logins::lock(&mut tx, login).await?.is_some_and(|found| found.user == user) {
+    if logins::lock(&mut tx, login).await?.is_none_or(|found| found.user != user) {
         return Ok(false);
     }
     end(state, tx, login, Reason::User, Actor::User(user), address).await
