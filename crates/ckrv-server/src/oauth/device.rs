@@ -61,9 +61,11 @@ struct DeviceAuthorization {
 struct DeviceAuthorizationRequest {
     client_id: String,
     /// Any of `read`, `run` and `manage`, with spaces between; absent: all.
-    scope: Option<String>,
+    #[schema(required = false)]
+    scope: String,
     /// Name of the device, for the person to recognize it by; 100 characters are kept.
-    host: Option<String>,
+    #[schema(required = false)]
+    host: String,
 }
 
 /// Begin a login on a device without a browser (RFC 8628).

@@ -30,7 +30,8 @@ struct RevocationRequest {
     /// Any token of the login.
     token: String,
     /// Not needed: a token's form says what it is.
-    token_type_hint: Option<String>,
+    #[schema(required = false)]
+    token_type_hint: String,
 }
 
 /// End the login that a token, of either kind, belongs to. It is refused everywhere within a minute (RFC 7009).

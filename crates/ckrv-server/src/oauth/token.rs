@@ -72,17 +72,23 @@ struct TokenRequest {
     grant_type: String,
     client_id: String,
     /// With `authorization_code`.
-    code: Option<String>,
+    #[schema(required = false)]
+    code: String,
     /// With `authorization_code`: where the code was sent.
-    redirect_uri: Option<String>,
+    #[schema(required = false)]
+    redirect_uri: String,
     /// With `authorization_code`: 43 to 128 unreserved characters.
-    code_verifier: Option<String>,
+    #[schema(required = false)]
+    code_verifier: String,
     /// With `refresh_token`.
-    refresh_token: Option<String>,
+    #[schema(required = false)]
+    refresh_token: String,
     /// With `refresh_token`: fewer scopes than the login has, for this access token.
-    scope: Option<String>,
+    #[schema(required = false)]
+    scope: String,
     /// With `urn:ietf:params:oauth:grant-type:device_code`.
-    device_code: Option<String>,
+    #[schema(required = false)]
+    device_code: String,
 }
 
 /// Exchange what was granted for an access token and a refresh token.
