@@ -21,7 +21,7 @@ pub struct Config {
 
     /// The server's address as users and their browsers reach it, such as https://ckrv.example.com: what access tokens are
     /// issued by. Absent: http:// and the address to listen on.
-    #[arg(long, env = "CKRV_PUBLIC_URL")]
+    #[arg(long, env = "CKRV_PUBLIC_URL", value_parser = parse_public_url)]
     pub public_url: Option<Url>,
 
     #[command(flatten)]
@@ -30,7 +30,8 @@ pub struct Config {
     #[command(flatten)]
     pub s3: S3Config,
 
-    /// Signs workers' tokens: 64 hex digits. Keep it; a new one ends every running attempt's credentials.
+    /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with: 64 hex digits.
+    /// Keep it, the same for all replicas; a new one ends every running attempt's credentials.
     #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
     pub secret_key: Secret,
 
@@ -186,6 +187,16 @@ impl Config {
     }
 }
 
+/// RFC 8414, section 2: an issuer has no query and no fragment. Ours has no path either, so that what browsers are asked to
+/// keep is kept for the whole host.
+fn parse_public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    if web && bare && anonymous { Ok(url) } else { Err("`https://HOST` or `https://HOST:PORT` is expected".to_owned()) }
+}
+
 /// `Name <email>`, as git writes it.
 fn parse_author(text: &str) -> Result<CommitAuthor, String> {
     let parsed = text.strip_suffix('>').and_then(|text| text.split_once('<'));
@@ -207,6 +218,16 @@ mod tests {
         assert_eq!((author.name.as_str(), author.email.as_str()), ("ckrv bot", "bot@example.com"));
         for text in ["", "ckrv", "<a@b>", "ckrv <>", "a <b> <c>", "a\nb <c>"] {
             assert!(parse_author(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_public_address_is_a_scheme_and_a_host() {
+        for good in ["https://ckrv.example.com", "https://ckrv.example.com:8443/", "http://[::1]:7070"] {
+            assert!(parse_public_url(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ckrv.example.com", "ftp://h", "https://h/ckrv", "https://h?a", "https://h#f", "https://u@h"] {
+            assert!(parse_public_url(bad).is_err(), "{bad}");
         }
     }
 

@@ -76,15 +76,19 @@ async fn by_access_token(state: &AppState, headers: &HeaderMap, token: &str) -> 
         None => None,
         Some(value) => Some(value.to_str().map_err(|_| no_such_org("…"))?.to_owned()),
     };
-    let cached = tokens::hash(&format!("{token} {}", org.as_deref().unwrap_or_default()));
+    // A token has no space in it: no organization is not the same as one without a name.
+    let cached = tokens::hash(&org.as_ref().map_or_else(|| token.to_owned(), |org| format!("{token} {org}")));
     if let Some(auth) = state.credentials.callers.get(&cached)
         && matches!(auth.credential, Credential::Login { expires_at, .. } if expires_at > OffsetDateTime::now_utc())
     {
         return Ok(auth);
     }
-    let claims = access_tokens::check(state, token).await?;
-    let claims = claims.ok_or_else(|| unauthenticated("This access token is expired, or not one of this server's."))?;
+    let refused = || unauthenticated("This access token is expired, or not one of this server's.");
+    let claims = access_tokens::check(state, token).await?.ok_or_else(refused)?;
     let auth = by_login(state, claims.login, org, claims.scopes, claims.expires_at).await?;
+    if auth.principal.user() != Some(claims.user) {
+        return Err(refused());
+    }
     state.credentials.callers.put(cached, auth.clone());
     Ok(auth)
 }
@@ -122,8 +126,12 @@ pub async fn me(state: &AppState, auth: &Auth) -> ApiResult<Option<Me>> {
     let person = logins::person(&mut tx, login).await?.ok_or(ProblemCode::Unauthenticated)?;
     tx.commit().await?;
     let Person { name, email, login_expires_at, memberships } = person;
-    let here = memberships.iter().find(|membership| membership.org == auth.org);
-    let role = here.ok_or(ProblemCode::Unauthenticated)?.role;
+    let Some(here) = memberships.iter().find(|membership| membership.org == auth.org) else {
+        // What is known here may as well hold for the other paths at once.
+        state.credentials.callers.forget(|known| known.principal == auth.principal);
+        return Err(unauthenticated("The account is no longer a member of this organization."));
+    };
+    let role = here.role;
     Ok(Some(Me { id: user, name, email, role, login, login_expires_at, memberships }))
 }
 

@@ -1,12 +1,122 @@
 //! Programs that people have let act for them, and whether they still may.
 
-use ckrv_types::identity::{Membership, Role};
+use ckrv_types::identity::{Membership, Role, Scope};
 use ckrv_types::{LoginId, OrgId, UserId};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
 use super::decode;
+
+/// What a login is made of.
+pub struct NewLogin<'a> {
+    pub id: LoginId,
+    pub user: UserId,
+    pub org: OrgId,
+    pub client: &'a str,
+    pub scopes: &'a [Scope],
+    pub host: &'a str,
+    pub address: &'a str,
+}
+
+/// `false`: the user is suspended, or no member of the organization.
+pub async fn insert(system: &mut PgConnection, new: &NewLogin<'_>, days: i32) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "insert into logins (id, user_id, org_id, client, scopes, host, address, expires_at)
+         select $1, m.user_id, m.org_id, $4, $5, $6, $7, clock_timestamp() + make_interval(days => $8)
+         from members m join users u on u.id = m.user_id
+         where m.user_id = $2 and m.org_id = $3 and u.suspended_at is null",
+    )
+    .bind(new.id.uuid())
+    .bind(new.user.uuid())
+    .bind(new.org.uuid())
+    .bind(new.client)
+    .bind(decode::scope_names(new.scopes))
+    .bind(new.host)
+    .bind(new.address)
+    .bind(days)
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A login that nobody else can change until the transaction's end.
+pub struct Locked {
+    pub user: UserId,
+    pub client: String,
+    pub scopes: Vec<Scope>,
+    /// It is neither revoked nor expired, and its user not suspended.
+    pub stands: bool,
+}
+
+pub async fn lock(system: &mut PgConnection, login: LoginId) -> Result<Option<Locked>, sqlx::Error> {
+    // Two statements: a clock that is read in the first may be from before the lock was had.
+    sqlx::query("select from logins where id = $1 for update").bind(login.uuid()).execute(&mut *system).await?;
+    let row: Option<(Uuid, String, Vec<String>, bool)> = sqlx::query_as(
+        "select l.user_id, l.client, l.scopes,
+            l.revoked_at is null and l.expires_at > clock_timestamp() and u.suspended_at is null
+         from logins l join users u on u.id = l.user_id where l.id = $1",
+    )
+    .bind(login.uuid())
+    .fetch_optional(system)
+    .await?;
+    Ok(row.map(|(user, client, scopes, stands)| Locked {
+        user: UserId::from_uuid(user),
+        client,
+        scopes: decode::scopes(&scopes),
+        stands,
+    }))
+}
+
+/// Notes a refresh, from which the login lives on for so many days.
+pub async fn prolong(system: &mut PgConnection, login: LoginId, days: i32) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update logins set used_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(days => $2)
+         where id = $1",
+    )
+    .bind(login.uuid())
+    .bind(days)
+    .execute(system)
+    .await
+    .map(drop)
+}
+
+/// Why a login was ended before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its user wanted it.
+    User,
+    /// Its program did.
+    Client,
+    /// A refresh token was used a second time.
+    Reuse,
+    /// The authorization code was used a second time.
+    CodeReuse,
+}
+
+impl Reason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Client => "client",
+            Self::Reuse => "reuse",
+            Self::CodeReuse => "code-reuse",
+        }
+    }
+}
+
+/// Ends a login. Answers its organization; none: it had been ended before.
+pub async fn revoke(system: &mut PgConnection, login: LoginId, reason: Reason) -> Result<Option<OrgId>, sqlx::Error> {
+    let org: Option<Uuid> = sqlx::query_scalar(
+        "update logins set revoked_at = clock_timestamp(), revoked_for = $2 where id = $1 and revoked_at is null
+         returning org_id",
+    )
+    .bind(login.uuid())
+    .bind(reason.as_str())
+    .fetch_optional(system)
+    .await?;
+    Ok(org.map(OrgId::from_uuid))
+}
 
 /// A login that is good.
 pub struct Standing {

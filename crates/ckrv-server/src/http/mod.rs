@@ -26,9 +26,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::AppState;
-use crate::{api, artifacts, logs, runner_api, worker_api};
+use crate::{api, artifacts, logs, oauth, runner_api, worker_api};
 
-/// Every route that somebody with a credential calls, with its part of the OpenAPI document.
+/// Every route of programs, with its part of the OpenAPI document.
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::base())
         .merge(api::routes())
@@ -36,6 +36,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(artifacts::routes())
         .merge(runner_api::routes())
         .merge(worker_api::routes())
+        .merge(oauth::routes())
 }
 
 /// The OpenAPI document.

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::rate::Standings;
-use crate::error::ProblemBody;
+use crate::error::{OwnBody, ProblemBody};
 use crate::state::AppState;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -88,17 +88,20 @@ fn finished(response: Response, id: &RequestId, standings: &Standings) -> Respon
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
-    );
+    // Pages have policies of their own.
+    headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-/// Every error's body is a problem that names the request.
+/// Every error's body is a problem that names the request, unless its route means another.
 fn as_problem(response: Response, id: &RequestId) -> Response {
+    if response.extensions().get::<OwnBody>().is_some() {
+        return response;
+    }
     let problem = match response.extensions().get::<ProblemBody>() {
         Some(ProblemBody(problem)) => problem.clone(),
         None if response.status().is_client_error() || response.status().is_server_error() => bare(response.status()),
@@ -164,5 +167,12 @@ mod tests {
         let response = as_problem(bare, &RequestId("r".to_owned()));
         assert_eq!(response.headers()["allow"], "GET");
         assert_eq!(response.headers()["content-type"], MEDIA_TYPE);
+    }
+
+    #[test]
+    fn an_error_whose_body_is_meant_keeps_it() {
+        let mut page = Response::builder().status(404).header("content-type", "text/html").body(Body::empty()).unwrap();
+        page.extensions_mut().insert(OwnBody);
+        assert_eq!(as_problem(page, &RequestId("r".to_owned())).headers()["content-type"], "text/html");
     }
 }

@@ -1,13 +1,16 @@
 //! Access tokens: JWTs of ten minutes (RFC 9068). What they say is who and which login; whether that login still stands is
 //! looked up with each use.
 
+use std::sync::Arc;
+
 use ckrv_types::identity::Scope;
 use ckrv_types::{LoginId, UserId};
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::signing;
+use super::scopes;
+use super::signing::{self, Key};
 use crate::error::{ApiError, ApiResult};
 use crate::state::AppState;
 
@@ -42,25 +45,36 @@ struct Wire {
     jti: String,
 }
 
-/// Signs a token for a login. Answers it with the seconds that it lives.
-pub async fn issue(state: &AppState, login: LoginId, user: UserId, client: &str, scopes: &[Scope]) -> ApiResult<String> {
-    let keys = state.signing_keys.signing(&state.db).await?;
-    let key = signing::due(&keys).ok_or(ApiError::Internal("no signing key is due"))?;
-    let now = OffsetDateTime::now_utc().unix_timestamp();
-    let issuer = state.config.issuer();
-    let claims = Wire {
-        aud: issuer.clone(),
-        iss: issuer,
-        sub: user,
-        client_id: client.to_owned(),
-        sid: login,
-        scope: scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
-        iat: now,
-        exp: now + LIFE_SECONDS,
-        jti: hex::encode(rand::random::<[u8; 16]>()),
-    };
-    let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.id.clone()), ..Header::new(Algorithm::EdDSA) };
-    jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(|_| ApiError::Internal("no access token can be signed"))
+/// What tokens are made with. To be had before a transaction begins, because the keys may have to be read first.
+pub struct Issuing {
+    keys: Arc<Vec<Key>>,
+    issuer: String,
+}
+
+impl Issuing {
+    pub async fn new(state: &AppState) -> ApiResult<Self> {
+        Ok(Self { keys: state.signing_keys.signing(&state.db).await?, issuer: state.config.issuer() })
+    }
+
+    /// Signs a token for a login.
+    pub fn token(&self, login: LoginId, user: UserId, client: &str, scopes: &[Scope]) -> ApiResult<String> {
+        let key = signing::due(&self.keys).ok_or(ApiError::Internal("no signing key is due"))?;
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let claims = Wire {
+            iss: self.issuer.clone(),
+            aud: self.issuer.clone(),
+            sub: user,
+            client_id: client.to_owned(),
+            sid: login,
+            scope: scopes::text(scopes),
+            iat: now,
+            exp: now + LIFE_SECONDS,
+            jti: hex::encode(rand::random::<[u8; 16]>()),
+        };
+        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.id.clone()), ..Header::new(Algorithm::EdDSA) };
+        jsonwebtoken::encode(&header, &claims, &key.encoding)
+            .map_err(|_| ApiError::Internal("no access token can be signed"))
+    }
 }
 
 /// What `token` says; none: it is not one of ours, or expired. What algorithm and type it must have is ours to say, not its

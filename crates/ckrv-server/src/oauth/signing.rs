@@ -11,9 +11,10 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::jwt;
 use crate::auth::tokens::Signer;
@@ -38,6 +39,29 @@ const NONCE_BYTES: usize = 24;
 pub struct SigningKeys {
     cipher: XChaCha20Poly1305,
     read: RwLock<Option<(Instant, Arc<Vec<Key>>)>>,
+}
+
+/// RFC 7517, section 5.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JwkSet {
+    pub keys: Vec<Jwk>,
+}
+
+/// A public key: RFC 7517, RFC 8037.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Jwk {
+    pub kty: &'static str,
+    pub crv: &'static str,
+    pub x: String,
+    pub kid: String,
+    #[serde(rename = "use")]
+    pub used_for: &'static str,
+    pub alg: &'static str,
+}
+
+impl Jwk {
+    const EMPTY: Self =
+        Self { kty: "OKP", crv: "Ed25519", x: String::new(), kid: String::new(), used_for: "sig", alg: "EdDSA" };
 }
 
 /// One key.
@@ -68,20 +92,11 @@ impl SigningKeys {
         if list.iter().any(|key| key.id == id) { Ok(list) } else { self.list(db, READ_AGAIN).await }
     }
 
-    /// The public keys as a JWK set (RFC 7517, RFC 8037).
-    pub async fn public(&self, db: &Db) -> ApiResult<Value> {
+    /// The public keys.
+    pub async fn public(&self, db: &Db) -> ApiResult<JwkSet> {
         let list = self.list(db, FRESH).await?;
-        let keys: Vec<Value> = list
-            .iter()
-            .map(|key| {
-                let mut jwk = public_jwk(&key.public);
-                jwk["kid"] = key.id.as_str().into();
-                jwk["use"] = "sig".into();
-                jwk["alg"] = "EdDSA".into();
-                jwk
-            })
-            .collect();
-        Ok(json!({ "keys": keys }))
+        let keys = list.iter().map(|key| Jwk { kid: key.id.clone(), x: base64(&key.public), ..Jwk::EMPTY }).collect();
+        Ok(JwkSet { keys })
     }
 
     /// Makes the next key when it is time, and forgets those whose tokens are all dead. For the replica that leads.
@@ -90,7 +105,8 @@ impl SigningKeys {
         signing_keys::lock(&mut tx).await?;
         let now = signing_keys::now(&mut tx).await?;
         let stored = signing_keys::list(&mut tx).await?;
-        let newest = stored.iter().map(|key| key.signs_from).max();
+        // With another secret than they were encrypted with, it is as if there were none.
+        let newest = stored.iter().filter(|key| self.open(key).is_ok()).map(|key| key.signs_from).max();
         if newest.is_none_or(|newest| newest + SIGNS_FOR <= now + PUBLISHED_BEFORE) {
             let signs_from = if newest.is_some() { now + PUBLISHED_BEFORE } else { now };
             signing_keys::insert(&mut tx, &self.make(signs_from)?).await?;
@@ -105,21 +121,26 @@ impl SigningKeys {
         if let Some((_, list)) = known.filter(|(at, _)| at.elapsed() < fresh) {
             return Ok(list);
         }
-        let mut stored = self.stored(db).await?;
-        if stored.is_empty() {
+        let mut list = self.stored(db).await?;
+        if list.is_empty() {
             self.rotate(db).await?;
-            stored = self.stored(db).await?;
+            list = self.stored(db).await?;
         }
-        let list: Arc<Vec<Key>> = Arc::new(stored.iter().map(|key| self.open(key)).collect::<ApiResult<_>>()?);
+        let list = Arc::new(list);
         *self.read.write().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&list)));
         Ok(list)
     }
 
-    async fn stored(&self, db: &Db) -> ApiResult<Vec<StoredKey>> {
+    async fn stored(&self, db: &Db) -> ApiResult<Vec<Key>> {
         let mut tx = db.system().await?;
         let stored = signing_keys::list(&mut tx).await?;
         tx.commit().await?;
-        Ok(stored)
+        let opened = stored.iter().map(|key| (key, self.open(key)));
+        Ok(opened
+            .filter_map(|(key, opened)| {
+                opened.inspect_err(|error| tracing::warn!(key = key.id, %error, "a signing key is left out")).ok()
+            })
+            .collect())
     }
 
     fn make(&self, signs_from: OffsetDateTime) -> ApiResult<StoredKey> {
@@ -155,10 +176,6 @@ impl SigningKeys {
 pub fn due(list: &[Key]) -> Option<&Key> {
     let now = OffsetDateTime::now_utc();
     list.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from)
-}
-
-fn public_jwk(public: &[u8]) -> Value {
-    json!({ "kty": "OKP", "crv": "Ed25519", "x": base64(public) })
 }
 
 /// RFC 7638: SHA-256 over the required members in lexical order, which is how they are written here.
