@@ -4,6 +4,7 @@
 mod artifacts;
 mod budget;
 mod claude_code;
+mod cloud;
 mod end_to_end;
 mod end_to_end_dev;
 mod faults_agents;

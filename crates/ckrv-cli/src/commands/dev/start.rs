@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::process::{Child, Command};
 
+use ckrv_client::{Client, Credential};
+
 use super::{programs, status::DevStatus};
 use crate::context::Context;
 use crate::embedded::{self, Server, State};
@@ -55,7 +57,7 @@ fn spawn(args: &StartArgs, context: &Context) -> Result<Child, Failure> {
     command.stdin(Stdio::null());
     if args.detach {
         sys::create_private_folder(&context.home.dev()).or_fail(what)?;
-        let log = sys::open_private_log(&log_file(&context.home)).or_fail(what)?;
+        let log = sys::open_private(&log_file(&context.home)).or_fail(what)?;
         command.stdout(log.try_clone().or_fail(what)?).stderr(log);
     } else {
         // Our stdout holds data; it has none.
@@ -129,7 +131,7 @@ fn where_log(context: &Context) -> String {
 
 async fn is_healthy(context: &Context) -> bool {
     let Ok(profile) = profile::load(&context.home, DEV) else { return false };
-    match context.client_for(profile) {
+    match Client::new(context.config(profile.server, Credential::None)) {
         Ok(client) => client.health().await.is_ok(),
         Err(_) => false,
     }
