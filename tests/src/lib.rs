@@ -1,6 +1,7 @@
 //! What the tests share: a running stack of real parts, repositories to work on, and waiting for a condition with a limit.
 
 pub mod acting;
+pub mod browser;
 pub mod cli;
 pub mod cutter;
 pub mod database;
