@@ -25,5 +25,6 @@ mod invariants;
 mod ledger;
 mod logs;
 mod model_proxy;
+mod pages;
 mod pod;
 mod server;

@@ -259,7 +259,8 @@ impl Form {
     #[track_caller]
     pub fn fill(mut self, name: &str, value: &str) -> Self {
         let field = self.fields.iter_mut().find(|(known, _)| known == name);
-        field.unwrap_or_else(|| panic!("the form has no field `{name}`")).1 = value.to_owned();
+        let (_, held) = field.unwrap_or_else(|| panic!("the form has no field `{name}`"));
+        value.clone_into(held);
         self
     }
 
@@ -310,7 +311,7 @@ fn selected(list: &ElementRef<'_>) -> Option<String> {
 
 /// An element's text as it is read out.
 pub fn text(element: &ElementRef<'_>) -> String {
-    element.text().flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+    element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A CSS selector.
