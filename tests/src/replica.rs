@@ -82,7 +82,10 @@ impl Installation {
 
     /// The same, with further arguments.
     pub async fn another_replica_with(&self, loops: Loops, arguments: &[&str]) -> Replica {
-        Replica::start(config(&self.prepared, &self.s3, arguments), loops).await
+        // All are one to their users: what one has issued is good at the others.
+        let public_url = self.state().config.issuer();
+        let arguments = [&["--public-url", public_url.as_str()], arguments].concat();
+        Replica::start(config(&self.prepared, &self.s3, &arguments), loops).await
     }
 
     pub fn state(&self) -> &AppState {

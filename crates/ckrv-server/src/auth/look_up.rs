@@ -126,8 +126,12 @@ pub async fn me(state: &AppState, auth: &Auth) -> ApiResult<Option<Me>> {
     let person = logins::person(&mut tx, login).await?.ok_or(ProblemCode::Unauthenticated)?;
     tx.commit().await?;
     let Person { name, email, login_expires_at, memberships } = person;
-    let here = memberships.iter().find(|membership| membership.org == auth.org);
-    let role = here.ok_or(ProblemCode::Unauthenticated)?.role;
+    let Some(here) = memberships.iter().find(|membership| membership.org == auth.org) else {
+        // What is known here may as well hold for the other paths at once.
+        state.credentials.callers.forget(|known| known.principal == auth.principal);
+        return Err(unauthenticated("The account is no longer a member of this organization."));
+    };
+    let role = here.role;
     Ok(Some(Me { id: user, name, email, role, login, login_expires_at, memberships }))
 }
 
