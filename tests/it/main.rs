@@ -25,6 +25,7 @@ mod invariants;
 mod ledger;
 mod logs;
 mod model_proxy;
+mod oauth;
 mod pages;
 mod pod;
 mod server;

@@ -9,6 +9,7 @@ pub mod follower;
 pub mod gate;
 pub mod invariants;
 pub mod model;
+pub mod people;
 pub mod pod;
 pub mod postgres;
 pub mod processes;
