@@ -26,5 +26,7 @@ mod invariants;
 mod ledger;
 mod logs;
 mod model_proxy;
+mod oauth;
+mod pages;
 mod pod;
 mod server;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use ckrv_types::Secret;
+use ckrv_types::identity::Role;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::worker::CommitAuthor;
 use url::Url;
@@ -126,6 +127,33 @@ pub struct AdminConfig {
     /// Take AgentJobs that are made by hand in this namespace of the runner's cluster; `*`: in every one.
     #[arg(long, env = "CKRV_RUNNER_ALLOW", value_delimiter = ',')]
     pub allow: Vec<String>,
+}
+
+/// `ckrv-server admin create-user`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UserConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// What they type to sign in: a-z, 0-9, and . _ - in between.
+    #[arg(long)]
+    pub login: String,
+
+    /// What they are called [default: the login name]
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// For people to read; nobody is known by it.
+    #[arg(long)]
+    pub email: Option<String>,
+
+    /// Name of the organization that they belong to.
+    #[arg(long, env = "CKRV_ORG_NAME", default_value = "default")]
+    pub org: String,
+
+    /// `owner`, `admin`, `editor` or `viewer`.
+    #[arg(long)]
+    pub role: Role,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod metrics;
 pub mod migrate;
 pub mod oauth;
+pub mod pages;
 pub mod retention;
 pub mod runner_api;
 pub mod s3;

@@ -10,6 +10,7 @@
 mod cache;
 mod caller;
 mod look_up;
+pub mod passwords;
 mod runner;
 pub mod tokens;
 mod worker;

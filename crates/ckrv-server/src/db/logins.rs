@@ -195,3 +195,59 @@ pub async fn memberships(system: &mut PgConnection, user: UserId) -> Result<Vec<
     };
     rows.into_iter().map(membership).collect()
 }
+
+/// A login as its owner is shown it.
+pub struct ShownLogin {
+    pub id: LoginId,
+    pub client: String,
+    pub host: String,
+    pub address: String,
+    pub org_name: String,
+    pub scopes: Vec<Scope>,
+    pub created_at: OffsetDateTime,
+    pub used_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+}
+
+#[derive(FromRow)]
+struct ShownRow {
+    id: Uuid,
+    client: String,
+    host: String,
+    address: String,
+    org_name: String,
+    scopes: Vec<String>,
+    created_at: OffsetDateTime,
+    used_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+}
+
+impl From<ShownRow> for ShownLogin {
+    fn from(row: ShownRow) -> Self {
+        Self {
+            id: LoginId::from_uuid(row.id),
+            client: row.client,
+            host: row.host,
+            address: row.address,
+            org_name: row.org_name,
+            scopes: decode::scopes(&row.scopes),
+            created_at: row.created_at,
+            used_at: row.used_at,
+            expires_at: row.expires_at,
+        }
+    }
+}
+
+/// The logins of a person that are good, the last used first.
+pub async fn list(system: &mut PgConnection, user: UserId) -> Result<Vec<ShownLogin>, sqlx::Error> {
+    let rows: Vec<ShownRow> = sqlx::query_as(
+        "select l.id, l.client, l.host, l.address, o.name as org_name, l.scopes, l.created_at, l.used_at, l.expires_at
+         from logins l join orgs o on o.id = l.org_id
+         where l.user_id = $1 and l.revoked_at is null and l.expires_at > now()
+         order by l.used_at desc, l.id desc",
+    )
+    .bind(user.uuid())
+    .fetch_all(system)
+    .await?;
+    Ok(rows.into_iter().map(ShownLogin::from).collect())
+}

@@ -3,6 +3,7 @@
 //! A tenant's transaction sets its organization before anything else ([`Db::tenant`]), so that row-level security shows it
 //! that organization's rows. [`Db::system`] sees all organizations and is for the modules named in its docs only.
 
+pub mod accounts;
 pub mod archive;
 pub mod artifacts;
 pub mod assignments;
@@ -29,6 +30,7 @@ pub mod retention;
 pub mod roles;
 pub mod runners;
 pub mod selfcheck;
+pub mod sessions;
 pub mod signing_keys;
 pub mod transition;
 
@@ -74,7 +76,7 @@ impl Db {
     ///
     /// For these modules only (a test reads the sources and holds them to the list): credential look-up by hash,
     /// admission, the sweeper, retention, the log archive, the runner protocol, the counts for the metrics, the
-    /// authorization server, and the administrator's bootstrap.
+    /// authorization server, the pages of people (who may belong to several), and what an administrator makes.
     pub async fn system(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx(self.system.begin().await?))
     }

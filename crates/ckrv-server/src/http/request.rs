@@ -3,6 +3,7 @@
 //! The outermost layer. Also the last net: an error answer that is no problem yet (an unknown path or method, which the
 //! router answers by itself) becomes one here.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -29,6 +30,12 @@ const COME_BACK: u64 = 5;
 /// The id that names a request in the log and to its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(String);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl RequestId {
     /// The sender's own, if it is sane, so that a request can be followed through several systems.
@@ -82,7 +89,7 @@ fn finished(response: Response, id: &RequestId, standings: &Standings) -> Respon
         _ => None,
     };
     if let Some(seconds) = retry_after {
-        headers.insert(RETRY_AFTER, seconds.into());
+        headers.entry(RETRY_AFTER).or_insert(seconds.into());
     }
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
@@ -116,7 +123,7 @@ fn as_problem(response: Response, id: &RequestId) -> Response {
 }
 
 /// The problem for a status that came without one.
-fn bare(status: StatusCode) -> Problem {
+pub fn bare(status: StatusCode) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::new(ProblemCode::NotFound).detail("There is nothing at this path."),
         StatusCode::METHOD_NOT_ALLOWED => {

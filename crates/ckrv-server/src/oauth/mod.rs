@@ -58,6 +58,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .layer(DefaultBodyLimit::max(FORM_BYTES))
 }
 
+/// What people call a client; one that is no longer known is called by its id.
+pub fn client_name(id: &str) -> &str {
+    clients::find(id).map_or(id, |client| client.name)
+}
+
 /// A person who decides what a program may do, at a page.
 #[derive(Debug, Clone)]
 pub struct Decider {

@@ -39,7 +39,7 @@ pub fn log_file(home: &Home) -> PathBuf {
 pub async fn run(args: StartArgs, context: &Context) -> Outcome {
     if let State::Running(server) = embedded::look(&context.home)? {
         context.printer.note("it runs already");
-        return announce(&server, context);
+        return announce(server, context);
     }
     let mut child = spawn(&args, context)?;
     attend(&mut child, !args.detach, context).await
@@ -75,7 +75,7 @@ async fn attend(child: &mut Child, stay: bool, context: &Context) -> Outcome {
     loop {
         tokio::select! {
             server = &mut ready, if !announced => {
-                announce(&server?, context)?;
+                announce(server?, context)?;
                 if !stay {
                     return Ok(ExitStatus::Done);
                 }
@@ -107,7 +107,7 @@ fn ended(end: ProcessEnd, announced: bool, context: &Context) -> Outcome {
     }
     // Another start may have been quicker.
     if let State::Running(server) = embedded::look(&context.home)? {
-        return announce(&server, context);
+        return announce(server, context);
     }
     Err(Failure::failed(format!("ckrv-dev ended with {end}")).hint(where_log(context)))
 }
@@ -137,9 +137,8 @@ async fn is_healthy(context: &Context) -> bool {
     }
 }
 
-fn announce(server: &Server, context: &Context) -> Outcome {
-    let status = DevStatus { running: true, server: Some(server.server.clone()), pid: Some(server.pid) };
-    context.printer.show(&status, context.format())?;
+fn announce(server: Server, context: &Context) -> Outcome {
+    context.printer.show(&DevStatus::of(server), context.format())?;
     Ok(ExitStatus::Done)
 }
 
