@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use ckrv_tests::browser::Browser;
 use ckrv_tests::cli::Said;
 use ckrv_tests::repo::{Repo, git};
 use ckrv_tests::stack::{JOB, START, program};
@@ -84,6 +85,20 @@ impl Drop for User {
     }
 }
 
+/// With the account that `ckrv dev status` tells of.
+async fn signs_in(status: &Value) {
+    let text = |name: &str| status[name].as_str().unwrap_or_else(|| panic!("no {name} in {status}"));
+    let file = Path::new(text("password_file"));
+    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    let password = std::fs::read_to_string(file).unwrap();
+    assert!(!status.to_string().contains(&password), "the password is told");
+    let mut browser = Browser::new();
+    let form = browser.open(text("login_page")).await.form("/login");
+    let page = browser.submit(form.fill("login", text("login")).fill("password", &password)).await;
+    assert_eq!(page.heading(), "Your account", "{}", page.text);
+    assert!(page.texts("main").join("").contains("owner of dev"), "{}", page.text);
+}
+
 #[tokio::test]
 async fn the_embedded_control_plane_starts_runs_a_job_and_leaves_nothing() {
     let (user, repo) = (User::new(), Repo::new());
@@ -99,6 +114,7 @@ async fn the_embedded_control_plane_starts_runs_a_job_and_leaves_nothing() {
     let server = status["server"].as_str().unwrap();
     assert!(server.starts_with("http://127.0.0.1:"), "{server}");
     assert_eq!(reqwest::get(format!("{server}/readyz")).await.unwrap().status().as_u16(), 200);
+    signs_in(&status).await;
 
     let folder = TempDir::new().unwrap();
     let checkout = repo.clone_to(folder.path());
@@ -125,7 +141,8 @@ async fn the_embedded_control_plane_starts_runs_a_job_and_leaves_nothing() {
     assert!(reqwest::get(format!("{server}/readyz")).await.is_err());
 
     // Everything is there again at the next start.
-    user.says(&["dev", "--detach"]).await.exits(0);
+    let status: Value = user.says(&["dev", "--detach", "-o", "json"]).await.exits(0).json();
+    signs_in(&status).await;
     assert_eq!(user.says(&["logs", &id]).await.exits(0).out, "hello\n");
     let job: Job = user.says(&["status", "-o", "json", &running.to_string()]).await.exits(0).json();
     // Nobody's prompt runs again by itself because they stopped and started.

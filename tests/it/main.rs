@@ -4,6 +4,7 @@
 mod artifacts;
 mod budget;
 mod claude_code;
+mod cloud;
 mod end_to_end;
 mod end_to_end_dev;
 mod faults_agents;
@@ -25,5 +26,7 @@ mod invariants;
 mod ledger;
 mod logs;
 mod model_proxy;
+mod oauth;
+mod pages;
 mod pod;
 mod server;

@@ -1,5 +1,7 @@
-//! Third-party clients, unmodified, as judges of the running server. They need Node.js and Python beside the toolchain.
+//! Third-party clients, unmodified, as judges of the running server. They need Node.js, Python and Go beside the toolchain.
 
 mod eventsource;
+mod login;
+mod oauth2_crate;
 mod schemathesis;
 mod tools;

@@ -1,6 +1,7 @@
 //! What the tests share: a running stack of real parts, repositories to work on, and waiting for a condition with a limit.
 
 pub mod acting;
+pub mod browser;
 pub mod cli;
 pub mod cutter;
 pub mod database;
@@ -8,6 +9,7 @@ pub mod follower;
 pub mod gate;
 pub mod invariants;
 pub mod model;
+pub mod people;
 pub mod pod;
 pub mod postgres;
 pub mod processes;

@@ -82,7 +82,10 @@ impl Installation {
 
     /// The same, with further arguments.
     pub async fn another_replica_with(&self, loops: Loops, arguments: &[&str]) -> Replica {
-        Replica::start(config(&self.prepared, &self.s3, arguments), loops).await
+        // All are one to their users: what one has issued is good at the others.
+        let public_url = self.state().config.issuer();
+        let arguments = [&["--public-url", public_url.as_str()], arguments].concat();
+        Replica::start(config(&self.prepared, &self.s3, &arguments), loops).await
     }
 
     pub fn state(&self) -> &AppState {
@@ -182,10 +185,11 @@ impl Installation {
 }
 
 impl Replica {
-    async fn start(config: Config, loops: Loops) -> Self {
+    async fn start(mut config: Config, loops: Loops) -> Self {
         let stop = CancellationToken::new();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
+        config.listen = address;
         let state = AppState::new(config, stop.clone()).expect("the configuration is good");
         if loops == Loops::On {
             let tracker = TaskTracker::new();

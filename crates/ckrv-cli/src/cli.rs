@@ -26,6 +26,7 @@ use crate::{duration, env};
         back live, and what it made comes back as a local branch.",
     after_help = "Examples:\n  \
         ckrv dev --detach                        start a control plane on this machine\n  \
+        ckrv cloud login --server URL            or sign in to one that is there\n  \
         ckrv run --follow \"fix the flaky test\"   run an agent on the checkout you stand in\n  \
         ckrv run -- make test                    run a command instead\n  \
         ckrv pull JOB                            get its work as branch ckrv/JOB\n\n\
@@ -56,6 +57,15 @@ pub struct Global {
     /// Profile to use (see `ckrv profile`)
     #[arg(long, env = env::PROFILE, global = true, value_name = "NAME")]
     pub profile: Option<String>,
+    /// Organization that the command is about, by name or id [default: the profile's]
+    #[arg(long, env = env::ORG, global = true, value_name = "ORG")]
+    pub org: Option<String>,
+    /// File with the key that logins are encrypted with, where there is no keyring: 64 hex digits, mode 0600
+    #[arg(long, env = env::KEY_FILE, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
+    /// File with the passphrase that logins are encrypted with, where there is no keyring; mode 0600
+    #[arg(long, env = env::PASSPHRASE_FILE, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
     /// Form of the output
     #[arg(short = 'o', long, env = env::FORMAT, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
@@ -77,6 +87,8 @@ pub struct Global {
 pub enum Command {
     /// Run a control plane on this machine
     Dev(commands::dev::Args),
+    /// Sign in to a control plane, and out
+    Cloud(commands::cloud::Args),
     /// Hand in a job
     Run(Box<commands::run::Args>),
     /// List jobs, newest first

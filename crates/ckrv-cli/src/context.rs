@@ -1,15 +1,20 @@
 //! What every command works with: the printer, the files' place, and the control plane to talk to.
 
 use std::cell::Cell;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use url::{Host, Url};
 
-use ckrv_client::{Client, ClientConfig, Retry};
+use ckrv_client::{Client, ClientConfig, Credential, Retry};
 use ckrv_types::id::InvalidId;
-use ckrv_types::{JobId, Secret};
+use ckrv_types::{JobId, ProjectId, Secret};
 
 use crate::cli::Global;
+use crate::credentials::source::Source;
+use crate::credentials::{KeySources, Store};
 use crate::embedded;
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, OrFail as _};
@@ -17,6 +22,28 @@ use crate::format::Format;
 use crate::home::Home;
 use crate::printer::Printer;
 use crate::profile::{self, Profile};
+
+/// A control plane, and who asks it for what.
+pub struct Access {
+    pub server: Url,
+    pub credential: Credential,
+    pub org: Option<String>,
+    /// Where jobs go, unless something else is said.
+    pub project: Option<ProjectId>,
+    pub origin: Origin,
+}
+
+/// Where a credential comes from.
+#[derive(Clone)]
+pub enum Origin {
+    /// The variable itself.
+    Environment,
+    TokenFile(PathBuf),
+    /// The profile has it in plain text.
+    Profile(PathBuf),
+    /// What the profile is signed in with.
+    Credentials(Arc<Source>),
+}
 
 /// The surroundings of one command.
 pub struct Context {
@@ -46,17 +73,52 @@ impl Context {
         self.watched.get()
     }
 
+    /// What the global options say of a profile's name and a server; for those who make or change profiles.
+    pub fn named(&self) -> (Option<&str>, Option<&Url>) {
+        (self.global.profile.as_deref(), self.global.server.as_ref())
+    }
+
+    /// The organization that the command line or the environment names.
+    pub fn org(&self) -> Option<&str> {
+        self.global.org.as_deref()
+    }
+
+    /// Whether a token in the environment goes before any profile.
+    pub fn has_token(&self) -> bool {
+        self.global.token.is_some() || self.global.token_file.is_some()
+    }
+
+    /// Whether somebody sits there who can be asked.
+    pub fn is_interactive(&self) -> bool {
+        self.printer.stderr().terminal && io::stdin().is_terminal()
+    }
+
     pub fn client(&self) -> Result<Client, Failure> {
         self.client_for(self.access()?)
     }
 
-    pub fn client_for(&self, profile: Profile) -> Result<Client, Failure> {
+    pub fn client_for(&self, access: Access) -> Result<Client, Failure> {
+        Ok(Client::new(ClientConfig { org: access.org, ..self.config(access.server, access.credential) })?)
+    }
+
+    /// A client that is to ask `server` by `credential`.
+    pub fn config(&self, server: Url, credential: impl Into<Credential>) -> ClientConfig {
         let user_agent = concat!("ckrv-cli/", env!("CARGO_PKG_VERSION"));
-        Ok(Client::new(ClientConfig {
+        ClientConfig {
             retry: Retry::within(self.global.retry_limit),
             allow_plain_http: self.global.allow_plain_http,
-            ..ClientConfig::new(profile.server, profile.token, user_agent)
-        })?)
+            ..ClientConfig::new(server, credential, user_agent)
+        }
+    }
+
+    /// Where the credential of a profile is kept.
+    pub fn store(&self, profile: &str, server: &Url) -> Store {
+        let keys = KeySources {
+            key_file: self.global.key_file.clone(),
+            passphrase_file: self.global.passphrase_file.clone(),
+            may_ask: self.is_interactive(),
+        };
+        Store::new(&self.home, profile, server, keys)
     }
 
     /// Which control plane, and with which token:
@@ -64,38 +126,61 @@ impl Context {
     /// 2. otherwise the profile that is named, or in use. A token that is given goes before the profile's.
     ///
     /// A profile's token never goes to another server than its own.
-    pub fn access(&self) -> Result<Profile, Failure> {
+    pub fn access(&self) -> Result<Access, Failure> {
+        let org = self.global.org.clone();
         let (server, token) = match (&self.global.server, self.token()?) {
-            (Some(server), Some(token)) => return Ok(Profile { server: server.clone(), token }),
+            (Some(server), Some((token, origin))) => {
+                return Ok(Access { server: server.clone(), credential: token.into(), org, project: None, origin });
+            }
             parts => parts,
         };
         let name = self.profile_name()?;
-        let mut profile = profile::load(&self.home, &name)?;
+        let profile = profile::load(&self.home, &name)?;
         if server.as_ref().is_some_and(|server| *server != profile.server) {
             let what = format!("the server is given, but no token for it (profile `{name}` is another server's)");
             return Err(Failure::new(ExitStatus::NotLoggedIn, what).hint("set CKRV_TOKEN"));
-        }
-        if let Some(token) = token {
-            profile.token = token;
         }
         if name == profile::DEV && embedded::look(&self.home)? == embedded::State::Stopped {
             return Err(Failure::new(ExitStatus::Unreachable, "the control plane on this machine does not run")
                 .hint("`ckrv dev --detach` starts it"));
         }
-        Ok(profile)
+        // A project belongs to one organization.
+        let project = profile.project.filter(|_| org.is_none() || org == profile.org);
+        let (credential, origin) = match token {
+            Some((token, origin)) => (token.into(), origin),
+            None => self.credential_of(&name, &profile)?,
+        };
+        Ok(Access { server: profile.server, credential, org: org.or(profile.org), project, origin })
     }
 
-    fn token(&self) -> Result<Option<Secret>, Failure> {
+    /// The access that a profile gives by itself.
+    pub fn access_of(&self, name: &str, profile: &Profile) -> Result<Access, Failure> {
+        let (credential, origin) = self.credential_of(name, profile)?;
+        let Profile { server, org, project, .. } = profile.clone();
+        Ok(Access { server, credential, org, project, origin })
+    }
+
+    fn credential_of(&self, name: &str, profile: &Profile) -> Result<(Credential, Origin), Failure> {
+        if let Some(token) = &profile.token {
+            let path = profile::file(&self.home, name)?;
+            return Ok((token.clone().into(), Origin::Profile(path)));
+        }
+        let config = self.config(profile.server.clone(), Credential::None);
+        let source = Arc::new(Source::new(self.store(name, &profile.server), config));
+        Ok((Credential::Source(source.clone()), Origin::Credentials(source)))
+    }
+
+    fn token(&self) -> Result<Option<(Secret, Origin)>, Failure> {
         if let Some(token) = &self.global.token {
-            return Ok(Some(token.clone()));
+            return Ok(Some((token.clone(), Origin::Environment)));
         }
         let Some(path) = &self.global.token_file else { return Ok(None) };
         let text =
             std::fs::read_to_string(path).or_fail(|| format!("cannot read the token from {}", path.display()))?;
-        Ok(Some(Secret::new(text.trim())))
+        Ok(Some((Secret::new(text.trim()), Origin::TokenFile(path.clone()))))
     }
 
-    fn profile_name(&self) -> Result<String, Failure> {
+    pub fn profile_name(&self) -> Result<String, Failure> {
         if let Some(name) = &self.global.profile {
             return Ok(name.clone());
         }
@@ -107,8 +192,10 @@ impl Context {
             (None, Some(_)) => "CKRV_TOKEN is set, and no server for it",
             (None, None) => "no control plane to talk to",
         };
-        Err(Failure::new(ExitStatus::NotLoggedIn, what)
-            .hint("`ckrv dev --detach` starts one on this machine; for another one set CKRV_SERVER and CKRV_TOKEN"))
+        Err(Failure::new(ExitStatus::NotLoggedIn, what).hint(
+            "`ckrv dev --detach` starts one on this machine; `ckrv cloud login --server URL` signs in to another one, \
+                 and CKRV_SERVER with CKRV_TOKEN needs no login",
+        ))
     }
 }
 

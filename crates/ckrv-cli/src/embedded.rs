@@ -3,6 +3,7 @@
 
 use std::fs::{OpenOptions, TryLockError};
 use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,19 @@ use crate::home::{self, Home};
 /// `server.json`, as far as the CLI needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    pub server: String,
+    #[serde(rename = "server")]
+    pub url: String,
     pub pid: u32,
+    /// Whom its pages know; none: it is of an older release.
+    #[serde(default)]
+    pub account: Option<Account>,
+}
+
+/// The local account that it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub login: String,
+    pub password_file: PathBuf,
 }
 
 /// Whether one runs on this home.
@@ -64,7 +76,7 @@ mod tests {
         assert_eq!(look(&home).unwrap(), State::Stopped);
 
         fs::create_dir(home.dev()).unwrap();
-        let server = Server { server: "http://127.0.0.1:1".into(), pid: 7 };
+        let server = Server { url: "http://127.0.0.1:1".into(), pid: 7, account: None };
         fs::write(home.dev().join("server.json"), serde_json::to_string(&server).unwrap()).unwrap();
         let lock = File::create(home.dev().join("lock")).unwrap();
         assert_eq!(look(&home).unwrap(), State::Stopped, "left behind by a killed one");

@@ -4,7 +4,8 @@
 //!
 //! Besides these: `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` decide on colours, `HTTPS_PROXY`, `HTTP_PROXY`,
 //! `NO_PROXY` on the way to servers that are not this machine, `XDG_DATA_HOME` (on Windows the Known Folders) on where
-//! files are, `PATH` on where programs are, and `git` reads its own.
+//! files are, `PATH` on where programs are, `SSH_CONNECTION`, `SSH_TTY`, `DISPLAY` and `WAYLAND_DISPLAY` on whether a browser
+//! can be opened, `DBUS_SESSION_BUS_ADDRESS` on where the keyring is, and `git` reads its own.
 
 macro_rules! variables {
     ($($(#[$doc:meta])+ $name:ident;)+) => {
@@ -27,6 +28,12 @@ variables! {
     TOKEN_FILE;
     /// Name of the profile to use.
     PROFILE;
+    /// Organization that commands are about, by name or id.
+    ORG;
+    /// File with the key that logins are encrypted with (64 hex digits, mode 0600), where there is no keyring.
+    KEY_FILE;
+    /// File with the passphrase that logins are encrypted with (mode 0600), instead.
+    PASSPHRASE_FILE;
     /// `table`, `json`, `yaml` or `name`.
     FORMAT;
     /// `auto`, `always` or `never`.
@@ -35,6 +42,22 @@ variables! {
     ALLOW_PLAIN_HTTP;
     /// How long requests are repeated while the server cannot be reached.
     RETRY_LIMIT;
+
+    /// `ckrv cloud login --web`.
+    LOGIN_WEB;
+    /// `ckrv cloud login --with-token`.
+    LOGIN_WITH_TOKEN;
+    /// `ckrv cloud login --name`.
+    LOGIN_NAME;
+    /// `ckrv cloud login --no-browser`.
+    LOGIN_NO_BROWSER;
+    /// `ckrv cloud login --insecure-storage`.
+    LOGIN_INSECURE_STORAGE;
+
+    /// `ckrv profile org --unset`.
+    PROFILE_ORG_UNSET;
+    /// `ckrv profile project --unset`.
+    PROFILE_PROJECT_UNSET;
 
     /// `ckrv dev --detach`.
     DEV_DETACH;

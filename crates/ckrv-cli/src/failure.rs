@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::io;
 
-use ckrv_client::{ClientError, ConfigError};
+use ckrv_client::oauth::OAuthError;
+use ckrv_client::{ClientError, ConfigError, TokenError};
 use ckrv_types::ProblemCode;
 
+use crate::credentials::CredentialError;
 use crate::exit::ExitStatus;
 
 /// What a command comes to.
@@ -105,6 +107,7 @@ impl From<ConfigError> for Failure {
             }
             ConfigError::Token => Self::new(ExitStatus::NotLoggedIn, error.to_string())
                 .hint("an API key looks like ck_live_… and has no white space"),
+            ConfigError::Org(_) => Self::usage(error.to_string()).hint("`ckrv cloud whoami` lists yours"),
             ConfigError::Tls(_) => {
                 Self::failed(error.to_string()).hint("is a bundle of CA certificates installed (ca-certificates)?")
             }
@@ -118,6 +121,9 @@ impl From<ConfigError> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
+        if let ClientError::Token(error) = error {
+            return error.into();
+        }
         let mut failure = Self::new(status_of(&error), error.to_string());
         if let Some(source) = error.source() {
             failure = failure.because(source);
@@ -128,10 +134,42 @@ impl From<ClientError> for Failure {
             report.request_id.clone_from(&problem.request_id);
         }
         match error.problem_code() {
-            Some(ProblemCode::Unauthenticated) => failure.hint("is CKRV_TOKEN (or the profile's token) still valid?"),
+            Some(ProblemCode::Unauthenticated) => {
+                failure.hint("is CKRV_TOKEN (or the profile's token) still valid? `ckrv cloud login` signs in")
+            }
             Some(ProblemCode::RateLimited) => failure.hint("wait a moment and try again"),
             _ if error.is_unreachable() => failure.hint("is the address right, and the server running?"),
             _ => failure,
+        }
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Renew(error) => Self::from(*error),
+            TokenError::Missing(error) => match error.downcast_ref::<CredentialError>() {
+                Some(error) => error.into(),
+                None => Self::new(ExitStatus::NotLoggedIn, "there is no token to send").because(&*error),
+            },
+        }
+    }
+}
+
+impl From<OAuthError> for Failure {
+    fn from(error: OAuthError) -> Self {
+        match error {
+            OAuthError::Client(error) => error.into(),
+            OAuthError::Config(error) => error.into(),
+            OAuthError::Issuer { .. } => Self::failed(error.to_string())
+                .hint("give the address that it calls itself by, if that is the one that you mean"),
+            OAuthError::Foreign { .. } => {
+                Self::failed(error.to_string()).hint("nothing was sent there; ask whoever runs the control plane")
+            }
+            OAuthError::Unsupported { .. } => {
+                Self::failed(error.to_string()).hint("an API key will do: `ckrv cloud login --with-token`")
+            }
+            OAuthError::Refused { .. } => Self::new(ExitStatus::NotLoggedIn, error.to_string()),
         }
     }
 }

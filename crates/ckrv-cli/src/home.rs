@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! $CKRV_HOME/           or ckrv in the user's data folder: $XDG_DATA_HOME, ~/.local/share, %APPDATA%
-//!   profiles/NAME.json  server and token, 0600
+//!   profiles/NAME.json  server, organization, project; of `dev` and `profile set` the API key; 0600
+//!   credentials/NAME    what the profile is signed in with, encrypted, 0600
+//!   credentials/NAME.lock  held by whoever changes it
 //!   profile             name of the profile in use
 //!   dev/                the embedded control plane's state; it is `ckrv-dev`'s, but for dev.log
 //! ```
@@ -45,6 +47,10 @@ impl Home {
         self.0.join("profiles")
     }
 
+    pub fn credentials(&self) -> PathBuf {
+        self.0.join("credentials")
+    }
+
     pub fn active_profile(&self) -> PathBuf {
         self.0.join("profile")
     }
@@ -65,15 +71,19 @@ pub fn read(path: &Path) -> Result<Option<String>, Failure> {
 
 /// Writes a file that only the user may read, as a whole or not at all. Its folder is made likewise.
 pub fn write(path: &Path, content: &str) -> Result<(), Failure> {
-    let what = || format!("cannot write {}", path.display());
+    replace(path, content).or_fail(|| format!("cannot write {}", path.display()))
+}
+
+/// The same; on disk when it returns.
+pub fn replace(path: &Path, content: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    sys::create_private_folder(folder).or_fail(what)?;
+    sys::create_private_folder(folder)?;
     // A temporary file is created with mode 0600, and keeps it.
-    let mut file = tempfile::NamedTempFile::new_in(folder).or_fail(what)?;
-    file.write_all(content.as_bytes()).or_fail(what)?;
-    file.as_file().sync_all().or_fail(what)?;
-    file.persist(path).map_err(|error| error.error).or_fail(what)?;
-    Ok(())
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sys::sync_folder(folder)
 }
 
 /// Removes a file; says whether it was there.

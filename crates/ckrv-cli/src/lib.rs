@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod context;
+mod credentials;
 mod duration;
 mod embedded;
 mod env;

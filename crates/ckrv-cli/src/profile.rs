@@ -1,4 +1,5 @@
-//! Profiles: a control plane's address and the token for it, in a file of its own.
+//! Profiles: a control plane's address, and the organization and project that are meant there. What a profile is signed in
+//! with is kept apart, encrypted ([`crate::credentials`]); only an API key that was set with it is in the profile itself.
 //!
 //! The profile `dev` is written by the embedded control plane, and is the one in use unless another is chosen.
 
@@ -8,7 +9,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use ckrv_types::{Secret, spec::is_name};
+use ckrv_types::{ProjectId, Secret, spec::is_name};
 
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, OrFail as _};
@@ -21,29 +22,55 @@ pub const DEV: &str = "dev";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Profile {
     pub server: Url,
-    pub token: Secret,
+    /// An API key, in plain text: the embedded control plane's, or one that `ckrv profile set` was given.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// By name or id; absent: the one that was chosen at the login.
+    #[serde(default)]
+    pub org: Option<String>,
+    /// The project that jobs go into, and are listed of.
+    #[serde(default)]
+    pub project: Option<ProjectId>,
+}
+
+impl Profile {
+    pub fn of(server: Url) -> Self {
+        Self { server, token: None, org: None, project: None }
+    }
 }
 
 /// The same for writing: the one place where the token leaves its type.
 #[derive(Serialize)]
 struct Stored<'a> {
     server: &'a Url,
-    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<ProjectId>,
 }
 
 /// Reads profile `name`.
 pub fn load(home: &Home, name: &str) -> Result<Profile, Failure> {
-    let path = file(home, name)?;
-    let Some(text) = home::read(&path)? else {
+    find(home, name)?.ok_or_else(|| {
         let failure = Failure::new(ExitStatus::NotLoggedIn, format!("there is no profile `{name}`"));
-        return Err(failure.hint("`ckrv profile list` shows which there are"));
-    };
-    serde_json::from_str(&text).or_fail(|| format!("cannot understand {}", path.display()))
+        failure.hint("`ckrv profile list` shows which there are")
+    })
+}
+
+/// The same; none: there is none of this name.
+pub fn find(home: &Home, name: &str) -> Result<Option<Profile>, Failure> {
+    let path = file(home, name)?;
+    let Some(text) = home::read(&path)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).or_fail(|| format!("cannot understand {}", path.display()))
 }
 
 /// Writes profile `name`, readable by the user alone.
 pub fn store(home: &Home, name: &str, profile: &Profile) -> Result<(), Failure> {
-    let stored = Stored { server: &profile.server, token: profile.token.expose() };
+    let Profile { server, token, org, project } = profile;
+    let token = token.as_ref().map(Secret::expose);
+    let stored = Stored { server, token, org: org.as_deref(), project: *project };
     let text = serde_json::to_string_pretty(&stored).or_fail(|| "cannot write a profile".into())?;
     home::write(&file(home, name)?, &format!("{text}\n"))
 }
@@ -93,7 +120,8 @@ fn chosen(home: &Home) -> Result<Option<String>, Failure> {
     Ok(text.map(|text| text.trim().to_owned()).filter(|name| !name.is_empty()))
 }
 
-fn file(home: &Home, name: &str) -> Result<std::path::PathBuf, Failure> {
+/// Where profile `name` is.
+pub fn file(home: &Home, name: &str) -> Result<std::path::PathBuf, Failure> {
     if !is_name(name) {
         return Err(Failure::usage(format!("`{name}` cannot be a profile (up to 63 of a-z 0-9 - are expected)")));
     }
@@ -111,7 +139,7 @@ mod tests {
     }
 
     fn profile(server: &str) -> Profile {
-        Profile { server: server.parse().unwrap(), token: Secret::new("ck_live_x") }
+        Profile { token: Some(Secret::new("ck_live_x")), ..Profile::of(server.parse().unwrap()) }
     }
 
     #[test]
@@ -120,6 +148,20 @@ mod tests {
         store(&home, "work", &profile("https://a.example/")).unwrap();
         assert_eq!(load(&home, "work").unwrap(), profile("https://a.example/"));
         assert_eq!(names(&home).unwrap(), ["work"]);
+    }
+
+    #[test]
+    fn a_profile_without_a_token_has_its_organization_and_project() {
+        let (_folder, home) = home();
+        let project = ProjectId::new();
+        let new = Profile {
+            org: Some("acme".into()),
+            project: Some(project),
+            ..Profile::of("https://a.example/".parse().unwrap())
+        };
+        store(&home, "work", &new).unwrap();
+        assert_eq!(load(&home, "work").unwrap(), new);
+        assert_eq!(find(&home, "other").unwrap(), None);
     }
 
     #[cfg(unix)]

@@ -6,14 +6,16 @@ use ckrv_types::Secret;
 use reqwest::header::HeaderValue;
 use url::{Host, Url};
 
-use crate::Retry;
+use crate::{Credential, Retry};
 
 /// Whom to talk to, as whom and how patiently.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// `https://…`, or `http://…` to this machine itself. May have a path, which every route goes below.
     pub server: Url,
-    pub token: Secret,
+    pub credential: Credential,
+    /// The organization that requests are about, by name or id (see [`ckrv_types::identity::ORG_HEADER`]).
+    pub org: Option<String>,
     /// `ckrv-cli/0.1.0`.
     pub user_agent: String,
     pub timeouts: Timeouts,
@@ -25,10 +27,11 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// Everything by default: https, and 10 s of retries.
-    pub fn new(server: Url, token: Secret, user_agent: impl Into<String>) -> Self {
+    pub fn new(server: Url, credential: impl Into<Credential>, user_agent: impl Into<String>) -> Self {
         Self {
             server,
-            token,
+            credential: credential.into(),
+            org: None,
             user_agent: user_agent.into(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),
@@ -68,6 +71,8 @@ pub enum ConfigError {
     PlainHttp(String),
     #[error("the token has characters that no token has")]
     Token,
+    #[error("`{0}` cannot be an organization's name or id")]
+    Org(String),
     #[error("cannot set up TLS")]
     Tls(#[source] reqwest::Error),
 }
@@ -112,6 +117,15 @@ pub(crate) fn bearer(token: &Secret) -> Result<HeaderValue, ConfigError> {
     Ok(value)
 }
 
+/// The value of [`ckrv_types::identity::ORG_HEADER`].
+pub(crate) fn org_value(org: &str) -> Result<HeaderValue, ConfigError> {
+    let wrong = || ConfigError::Org(org.to_owned());
+    if org.is_empty() || org.chars().any(|c| !c.is_ascii_graphic()) {
+        return Err(wrong());
+    }
+    HeaderValue::try_from(org).map_err(|_| wrong())
+}
+
 fn without_userinfo(url: &Url) -> String {
     let mut url = url.clone();
     // Both fail only for URLs that cannot have userinfo.
@@ -152,6 +166,14 @@ mod tests {
             assert!(matches!(error, ConfigError::ServerUrl(_)), "{text}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_organization_that_would_break_the_header_is_refused() {
+        for org in ["", "a b", "a\r\nx: y", "ü"] {
+            assert!(matches!(org_value(org), Err(ConfigError::Org(_))), "{org:?}");
+        }
+        assert_eq!(org_value("acme").unwrap(), "acme");
     }
 
     #[test]

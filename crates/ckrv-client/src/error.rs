@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ckrv_types::{Problem, ProblemCode};
 
+use crate::TokenError;
+
 /// Why a request did not bring what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -38,6 +40,9 @@ pub enum ClientError {
     /// A redirect that must not be followed: another host in clear text, or where there should be none.
     #[error("{server} points to {to}, which is not followed")]
     Redirect { server: String, to: String },
+    /// There was no token to send.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// A name that cannot be part of a route.
     #[error("`{0}` is not an artifact's name")]
     ArtifactName(String),
@@ -48,6 +53,7 @@ impl ClientError {
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Problem { problem, .. } => Some(problem),
+            Self::Token(TokenError::Renew(error)) => error.problem(),
             _ => None,
         }
     }
@@ -68,7 +74,10 @@ impl ClientError {
             Self::Interrupted { .. } => true,
             Self::Problem { problem, .. } => problem.retryable || is_passing(problem.status),
             Self::Status { status, .. } => is_passing(*status),
-            Self::Body { .. } | Self::Redirect { .. } | Self::ArtifactName(_) => false,
+            Self::Token(TokenError::Renew(error)) => error.is_retryable(),
+            Self::Token(TokenError::Missing(_)) | Self::Body { .. } | Self::Redirect { .. } | Self::ArtifactName(_) => {
+                false
+            }
         }
     }
 
@@ -78,7 +87,10 @@ impl ClientError {
             Self::Unreachable { .. } | Self::Interrupted { .. } => true,
             Self::Problem { problem, .. } => is_passing(problem.status) && problem.status >= 500,
             Self::Status { status, .. } => is_passing(*status),
-            Self::Body { .. } | Self::Redirect { .. } | Self::ArtifactName(_) => false,
+            Self::Token(TokenError::Renew(error)) => error.is_unreachable(),
+            Self::Token(TokenError::Missing(_)) | Self::Body { .. } | Self::Redirect { .. } | Self::ArtifactName(_) => {
+                false
+            }
         }
     }
 
@@ -92,6 +104,7 @@ impl ClientError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Problem { retry_after, .. } | Self::Status { retry_after, .. } => *retry_after,
+            Self::Token(TokenError::Renew(error)) => error.retry_after(),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The one HTTP client of ckrv: what the CLI, the worker and the runners say to the control plane goes through here.
 //!
 //! - [`Client`]: the user's API, one module per aggregate.
+//! - [`oauth::AuthorizationServer`]: how a person's program is let in, and stays so.
 //! - [`runner::RunnerClient`] and [`worker::WorkerClient`]: the protocols of those who execute attempts;
 //!   [`runner::driver`] has the loops that every runner keeps.
 //!
@@ -10,11 +11,13 @@
 mod artifacts;
 mod backoff;
 mod config;
+mod credential;
 mod error;
 mod events;
 mod identity;
 mod jobs;
 pub mod logs;
+pub mod oauth;
 mod retry;
 pub mod runner;
 mod sse;
@@ -24,6 +27,7 @@ pub mod worker;
 pub use artifacts::Download;
 pub use backoff::Backoff;
 pub use config::{ClientConfig, ConfigError, Timeouts};
+pub use credential::{Credential, TokenError, TokenSource};
 pub use error::ClientError;
 pub use jobs::ListJobs;
 pub use logs::LogQuery;
@@ -31,7 +35,7 @@ pub use retry::Retry;
 
 use transport::Transport;
 
-/// The user's API of one control plane, by one token. Cheap to clone; clones share their connections.
+/// The user's API of one control plane, by one credential. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     transport: Transport,

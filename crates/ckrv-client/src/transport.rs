@@ -5,21 +5,40 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ckrv_types::{Problem, Secret, problem};
+use ckrv_types::identity::ORG_HEADER;
+use ckrv_types::{Problem, ProblemCode, Secret, problem};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::config::{self, ClientConfig, ConfigError, Timeouts};
-use crate::{ClientError, Retry};
+use crate::{ClientError, Credential, Retry, TokenError, TokenSource};
 
 /// One control plane, one credential. Clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Transport {
     shared: Arc<Shared>,
-    bearer: HeaderValue,
+    bearer: Bearer,
+    org: Option<HeaderValue>,
     retry: Retry,
+}
+
+#[derive(Clone)]
+enum Bearer {
+    None,
+    Fixed(HeaderValue),
+    Source(Arc<dyn TokenSource>),
+}
+
+impl Bearer {
+    fn new(credential: Credential) -> Result<Self, ConfigError> {
+        Ok(match credential {
+            Credential::None => Self::None,
+            Credential::Fixed(token) => Self::Fixed(config::bearer(&token)?),
+            Credential::Source(source) => Self::Source(source),
+        })
+    }
 }
 
 struct Shared {
@@ -42,17 +61,8 @@ impl fmt::Debug for Transport {
 
 impl Transport {
     pub(crate) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
-        config::check_server(&config.server, config.allow_plain_http)?;
-        let mut builder = builder(&config.user_agent, config.timeouts);
-        if config::is_loopback(&config.server) {
-            builder = builder.no_proxy();
-            if config.server.scheme() == "http" {
-                // Reading the system's certificates takes longer than all else before the first request.
-                builder = builder.tls_certs_only([]);
-            }
-        }
         let shared = Shared {
-            http: builder.build().map_err(ConfigError::Tls)?,
+            http: http_client(&config)?,
             store: OnceLock::new(),
             user_agent: config.user_agent,
             server: config.server.as_str().trim_end_matches('/').to_owned(),
@@ -60,12 +70,13 @@ impl Transport {
             timeouts: config.timeouts,
             allow_plain_http: config.allow_plain_http,
         };
-        Ok(Self { shared: Arc::new(shared), bearer: config::bearer(&config.token)?, retry: config.retry })
+        let org = config.org.as_deref().map(config::org_value).transpose()?;
+        Ok(Self { shared: Arc::new(shared), bearer: Bearer::new(config.credential)?, org, retry: config.retry })
     }
 
     /// The same control plane and connections, with another credential.
     pub(crate) fn with_token(&self, token: &Secret) -> Result<Self, ConfigError> {
-        Ok(Self { bearer: config::bearer(token)?, ..self.clone() })
+        Ok(Self { bearer: Bearer::Fixed(config::bearer(token)?), ..self.clone() })
     }
 
     pub(crate) fn with_retry(&self, retry: Retry) -> Self {
@@ -104,7 +115,39 @@ impl Transport {
     fn request<'p>(&self, method: Method, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
         let mut url = self.shared.base.clone();
         url.path_segments_mut().expect("http and https URLs have a path").pop_if_empty().extend(path);
-        self.shared.http.request(method, url).header(AUTHORIZATION, self.bearer.clone())
+        let request = self.shared.http.request(method, url);
+        match &self.org {
+            Some(org) => request.header(ORG_HEADER, org.clone()),
+            None => request,
+        }
+    }
+
+    /// Sends `request` with the credential.
+    async fn authorized(&self, request: &RequestBuilder, limit: Option<Duration>) -> Result<Response, ClientError> {
+        let request = match &self.bearer {
+            Bearer::None => again(request),
+            Bearer::Fixed(bearer) => again(request).header(AUTHORIZATION, bearer.clone()),
+            Bearer::Source(source) => return Box::pin(self.by_source(source.as_ref(), request, limit)).await,
+        };
+        begin(self.server(), request, limit).await
+    }
+
+    /// The same by a token that can be renewed: one that is refused is, once.
+    async fn by_source(
+        &self,
+        source: &dyn TokenSource,
+        request: &RequestBuilder,
+        limit: Option<Duration>,
+    ) -> Result<Response, ClientError> {
+        let send = |bearer| begin(self.server(), again(request).header(AUTHORIZATION, bearer), limit);
+        let token = source.token(None).await?;
+        match send(of_source(&token)?).await {
+            Err(error) if error.problem_code() == Some(ProblemCode::Unauthenticated) => {
+                let renewed = source.token(Some(&token)).await?;
+                if renewed == token { Err(error) } else { send(of_source(&renewed)?).await }
+            }
+            answer => answer,
+        }
     }
 
     /// Sends a request that may be repeated, and reads the JSON of its answer; `what` names it in errors.
@@ -140,7 +183,7 @@ impl Transport {
         let request = request.timeout(wait + self.shared.timeouts.request);
         self.retry
             .run(|| async {
-                let response = no_redirect(self.server(), exchange(self.server(), again(&request)).await?)?;
+                let response = no_redirect(self.server(), self.authorized(&request, None).await?)?;
                 response.bytes().await.map_err(|source| unreachable(self.server(), source))
             })
             .await
@@ -148,14 +191,14 @@ impl Transport {
 
     /// One try at a request whose answer is a stream. Only its beginning is limited in time.
     pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        no_redirect(self.server(), self.begin(self.server(), request).await?)
+        no_redirect(self.server(), self.authorized(&request, Some(self.shared.timeouts.request)).await?)
     }
 
     /// Sends a request that may be repeated, whose answer is an object: at once, or by the one redirect that the API
     /// knows, which is followed without the credential.
     pub(crate) async fn object(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let once = || async {
-            let response = self.begin(self.server(), again(&request)).await?;
+            let response = self.authorized(&request, Some(self.shared.timeouts.request)).await?;
             match redirect_of(&response) {
                 Some(to) => self.follow(&response, &to).await,
                 None => Ok(response),
@@ -172,7 +215,7 @@ impl Transport {
         }
         let store = target.origin().ascii_serialization();
         let request = self.store_client(&target).map_err(|source| unreachable(&store, source))?.get(target);
-        no_redirect(&store, self.begin(&store, request).await?)
+        no_redirect(&store, begin(&store, request, Some(self.shared.timeouts.request)).await?)
     }
 
     fn store_client(&self, target: &Url) -> Result<&reqwest::Client, reqwest::Error> {
@@ -186,12 +229,31 @@ impl Transport {
         let made = builder(user_agent, *timeouts).build()?;
         Ok(store.get_or_init(|| made))
     }
+}
 
-    async fn begin(&self, server: &str, request: RequestBuilder) -> Result<Response, ClientError> {
-        let limit = self.shared.timeouts.request;
-        let silent = || ClientError::Interrupted { server: server.into(), what: format!("no answer in {limit:?}") };
-        tokio::time::timeout(limit, exchange(server, request)).await.map_err(|_| silent())?
+/// The connections to one control plane: no redirects, no proxy to this machine itself.
+pub(crate) fn http_client(config: &ClientConfig) -> Result<reqwest::Client, ConfigError> {
+    config::check_server(&config.server, config.allow_plain_http)?;
+    let mut builder = builder(&config.user_agent, config.timeouts);
+    if config::is_loopback(&config.server) {
+        builder = builder.no_proxy();
+        if config.server.scheme() == "http" {
+            // Reading the system's certificates takes longer than all else before the first request.
+            builder = builder.tls_certs_only([]);
+        }
     }
+    builder.build().map_err(ConfigError::Tls)
+}
+
+fn of_source(token: &Secret) -> Result<HeaderValue, TokenError> {
+    config::bearer(token).map_err(|error| TokenError::Missing(Box::new(error)))
+}
+
+/// Sends; the beginning of the answer is limited in time.
+async fn begin(server: &str, request: RequestBuilder, limit: Option<Duration>) -> Result<Response, ClientError> {
+    let Some(limit) = limit else { return exchange(server, request).await };
+    let silent = || ClientError::Interrupted { server: server.into(), what: format!("no answer in {limit:?}") };
+    tokio::time::timeout(limit, exchange(server, request)).await.map_err(|_| silent())?
 }
 
 fn builder(user_agent: &str, timeouts: Timeouts) -> reqwest::ClientBuilder {
@@ -225,7 +287,7 @@ async fn refusal(server: &str, response: Response) -> ClientError {
 }
 
 /// The URL is left out: it may be a presigned one, and the server's name stands in the message already.
-fn unreachable(server: &str, source: reqwest::Error) -> ClientError {
+pub(crate) fn unreachable(server: &str, source: reqwest::Error) -> ClientError {
     ClientError::Unreachable { server: server.into(), source: source.without_url() }
 }
 
@@ -252,7 +314,7 @@ fn without_query(url: &str) -> String {
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3) in seconds; the date form is for caches and is not used by ckrv.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

@@ -50,6 +50,17 @@ pub struct RunningServer {
     /// URL of the control plane.
     pub server: String,
     pub pid: u32,
+    /// Whom its pages know; none: it is of an older release.
+    #[serde(default)]
+    pub account: Option<Account>,
+}
+
+/// The local account that the embedded default has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub login: String,
+    /// Mode 0600.
+    pub password_file: PathBuf,
 }
 
 /// Who runs on a state folder.
@@ -183,7 +194,7 @@ mod tests {
     use super::*;
 
     fn server() -> RunningServer {
-        RunningServer { server: "http://127.0.0.1:7777".to_owned(), pid: std::process::id() }
+        RunningServer { server: "http://127.0.0.1:7777".to_owned(), pid: std::process::id(), account: None }
     }
 
     async fn own(state: &StateFolder) -> StateLock {

@@ -1,12 +1,15 @@
 //! What an administrator does with the database's own rights, outside of the API: the first organization of a new
-//! installation.
+//! installation, and people who sign in by a password.
 
-use ckrv_types::identity::Bootstrapped;
+use ckrv_types::identity::{Bootstrapped, Role};
 use ckrv_types::token::TokenKind;
-use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId};
+use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId, Secret, UserId};
+use serde_json::json;
 
-use crate::auth::tokens;
-use crate::db::{Db, Tx, runners};
+use crate::auth::{passwords, tokens};
+use crate::db::accounts::{self, NewAccount};
+use crate::db::audit::{self, Actor, Entry};
+use crate::db::{Db, Tx, orgs, runners};
 
 /// Why nothing was made.
 #[derive(Debug, thiserror::Error)]
@@ -62,4 +65,95 @@ async fn insert(tx: &mut Tx, org_name: &str, namespaces: &[String]) -> Result<Bo
     let allow = namespaces.iter().map(|namespace| (namespace.clone(), project)).collect();
     runners::allow(tx, org, runner, &allow).await?;
     Ok(Bootstrapped { org, project, api_key, runner, runner_token })
+}
+
+/// A person who is to sign in by a password.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// What they type: lower-case letters, digits, and `.`, `_`, `-` between them; 63 characters at most.
+    pub login: String,
+    /// What they are called.
+    pub name: String,
+    pub email: Option<String>,
+    /// Name of the organization that they belong to.
+    pub org: String,
+    pub role: Role,
+    pub password: Secret,
+}
+
+/// Why no user was made.
+#[derive(Debug, thiserror::Error)]
+pub enum NewUserError {
+    #[error("`{0}` cannot be a login name: 1 to 63 of a-z 0-9 . _ -, a letter or digit first and last")]
+    Login(String),
+    #[error("a name has 1 to 100 characters")]
+    Name,
+    #[error("an e-mail address has at most 254 characters and an @")]
+    Email,
+    #[error("a password has at least {} characters, and at most {} bytes", passwords::MIN_CHARS, passwords::MAX_BYTES)]
+    Password,
+    #[error("there is no organization `{0}`")]
+    NoOrg(String),
+    #[error("the login name `{0}` is taken")]
+    Taken(String),
+    #[error("the database did not answer as it should")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes a person, their local account and their membership, in one transaction.
+pub async fn create_user(db: &Db, user: &NewUser) -> Result<UserId, NewUserError> {
+    check(user)?;
+    let hash = passwords::hash(&user.password);
+    let mut tx = db.system().await?;
+    let org = orgs::by_name(&mut tx, &user.org).await?.ok_or_else(|| NewUserError::NoOrg(user.org.clone()))?;
+    let account = NewAccount {
+        login: &user.login,
+        name: &user.name,
+        email: user.email.as_deref(),
+        password_hash: &hash,
+        org,
+        role: user.role,
+    };
+    let made = accounts::create(&mut tx, &account).await?.ok_or_else(|| NewUserError::Taken(user.login.clone()))?;
+    let entry = Entry {
+        org: Some(org),
+        actor: Actor::System,
+        action: "user.created",
+        subject: Some(made.to_string()),
+        address: None,
+        detail: json!({ "login": user.login, "role": user.role }),
+    };
+    audit::write(&mut tx, &entry).await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+/// Gives a local account another password. `false`: there is no such account.
+pub async fn set_password(db: &Db, login: &str, password: &Secret) -> Result<bool, NewUserError> {
+    check_password(password)?;
+    let hash = passwords::hash(password);
+    let mut tx = db.system().await?;
+    let found = accounts::set_password(&mut tx, login, &hash).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
+fn check(user: &NewUser) -> Result<(), NewUserError> {
+    if !accounts::is_login(&user.login) {
+        return Err(NewUserError::Login(user.login.clone()));
+    }
+    if !(1..=100).contains(&user.name.chars().count()) || user.name.chars().any(char::is_control) {
+        return Err(NewUserError::Name);
+    }
+    let is_email = |email: &String| email.chars().count() <= 254 && email.contains('@');
+    if !user.email.as_ref().is_none_or(is_email) {
+        return Err(NewUserError::Email);
+    }
+    check_password(&user.password)
+}
+
+fn check_password(password: &Secret) -> Result<(), NewUserError> {
+    let password = password.expose();
+    let fits = password.chars().count() >= passwords::MIN_CHARS && password.len() <= passwords::MAX_BYTES;
+    if fits { Ok(()) } else { Err(NewUserError::Password) }
 }

@@ -104,6 +104,9 @@ async fn store_for_ever(state: &AppState) {
             if let Err(error) = retention::tick(state).await {
                 tracing::warn!(error = &error as &dyn Error, "retention did not get through; it tries again");
             }
+            if let Err(error) = state.signing_keys.rotate(&state.db).await {
+                tracing::warn!(error = &error as &dyn Error, "the signing keys were not looked after; it tries again");
+            }
         }
     }
 }

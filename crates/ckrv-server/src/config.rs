@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use ckrv_types::Secret;
+use ckrv_types::identity::Role;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::worker::CommitAuthor;
 use url::Url;
@@ -19,13 +20,19 @@ pub struct Config {
     #[arg(long, env = "CKRV_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
+    /// The server's address as users and their browsers reach it, such as https://ckrv.example.com: what access tokens are
+    /// issued by. Absent: http:// and the address to listen on.
+    #[arg(long, env = "CKRV_PUBLIC_URL", value_parser = parse_public_url)]
+    pub public_url: Option<Url>,
+
     #[command(flatten)]
     pub database: DatabaseConfig,
 
     #[command(flatten)]
     pub s3: S3Config,
 
-    /// Signs workers' tokens: 64 hex digits. Keep it; a new one ends every running attempt's credentials.
+    /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with: 64 hex digits.
+    /// Keep it, the same for all replicas; a new one ends every running attempt's credentials.
     #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
     pub secret_key: Secret,
 
@@ -122,6 +129,33 @@ pub struct AdminConfig {
     pub allow: Vec<String>,
 }
 
+/// `ckrv-server admin create-user`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UserConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// What they type to sign in: a-z, 0-9, and . _ - in between.
+    #[arg(long)]
+    pub login: String,
+
+    /// What they are called [default: the login name]
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// For people to read; nobody is known by it.
+    #[arg(long)]
+    pub email: Option<String>,
+
+    /// Name of the organization that they belong to.
+    #[arg(long, env = "CKRV_ORG_NAME", default_value = "default")]
+    pub org: String,
+
+    /// `owner`, `admin`, `editor` or `viewer`.
+    #[arg(long)]
+    pub role: Role,
+}
+
 #[derive(Debug, Clone, clap::Args)]
 pub struct S3Config {
     /// The object store as server and workers reach it.
@@ -162,6 +196,15 @@ impl Config {
         Ok(<Alone as clap::Parser>::try_parse_from(program.chain(arguments))?.config)
     }
 
+    /// The issuer of access tokens, and what every address of the authorization server begins with: without a slash at its
+    /// end.
+    pub fn issuer(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
     /// Which repository URLs this installation takes.
     pub fn repo_policy(&self) -> RepoPolicy {
         RepoPolicy {
@@ -170,6 +213,16 @@ impl Config {
             plain_http: self.allow_private_repos || self.allow_local_repos,
         }
     }
+}
+
+/// RFC 8414, section 2: an issuer has no query and no fragment. Ours has no path either, so that what browsers are asked to
+/// keep is kept for the whole host.
+fn parse_public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    if web && bare && anonymous { Ok(url) } else { Err("`https://HOST` or `https://HOST:PORT` is expected".to_owned()) }
 }
 
 /// `Name <email>`, as git writes it.
@@ -193,6 +246,16 @@ mod tests {
         assert_eq!((author.name.as_str(), author.email.as_str()), ("ckrv bot", "bot@example.com"));
         for text in ["", "ckrv", "<a@b>", "ckrv <>", "a <b> <c>", "a\nb <c>"] {
             assert!(parse_author(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_public_address_is_a_scheme_and_a_host() {
+        for good in ["https://ckrv.example.com", "https://ckrv.example.com:8443/", "http://[::1]:7070"] {
+            assert!(parse_public_url(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ckrv.example.com", "ftp://h", "https://h/ckrv", "https://h?a", "https://h#f", "https://u@h"] {
+            assert!(parse_public_url(bad).is_err(), "{bad}");
         }
     }
 

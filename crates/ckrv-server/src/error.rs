@@ -90,3 +90,8 @@ pub fn problem_response(problem: &Problem) -> Response {
 /// Marks a response as a problem, for the layer that adds the request's id to it.
 #[derive(Clone)]
 pub struct ProblemBody(pub Problem);
+
+/// Marks an error's response whose body is of another form than a problem, as it is meant: a page, or what another
+/// standard says.
+#[derive(Clone, Copy)]
+pub struct OwnBody;

@@ -17,6 +17,8 @@ pub mod http;
 pub mod logs;
 pub mod metrics;
 pub mod migrate;
+pub mod oauth;
+pub mod pages;
 pub mod retention;
 pub mod runner_api;
 pub mod s3;

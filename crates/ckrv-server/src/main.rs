@@ -4,14 +4,16 @@
 
 mod logging;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use ckrv_server::config::{AdminConfig, Config, MigrateConfig};
+use ckrv_server::admin::NewUser;
+use ckrv_server::config::{AdminConfig, Config, MigrateConfig, UserConfig};
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
 use ckrv_server::{admin, migrate, serve};
+use ckrv_types::Secret;
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,6 +56,8 @@ enum Command {
 enum Admin {
     /// Make the first organization, its API key and its runner's token, and print them this one time
     Bootstrap(AdminConfig),
+    /// Make a person who signs in by a password, which is read from standard input
+    CreateUser(UserConfig),
 }
 
 #[tokio::main]
@@ -77,6 +81,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(config) => serve(*config).await,
         Command::Migrate(config) => Ok(migrate::run(&config.owner_database_url).await?),
         Command::Admin(Admin::Bootstrap(config)) => bootstrap(&config).await,
+        Command::Admin(Admin::CreateUser(config)) => create_user(config).await,
         Command::Openapi { events } => {
             let document = if events { openapi::events_yaml() } else { openapi::api_yaml() };
             print(&document?)
@@ -122,6 +127,31 @@ async fn bootstrap(config: &AdminConfig) -> anyhow::Result<()> {
         ("runner_token", made.runner_token.expose().to_owned()),
     ];
     print(&lines.map(|(name, value)| format!("{name}: {value}\n")).concat())
+}
+
+async fn create_user(config: UserConfig) -> anyhow::Result<()> {
+    let user = NewUser {
+        password: read_password()?,
+        name: config.name.unwrap_or_else(|| config.login.clone()),
+        login: config.login,
+        email: config.email,
+        org: config.org,
+        role: config.role,
+    };
+    let made = admin::create_user(&Db::new(&config.database)?, &user).await?;
+    print(&format!("user: {made}\n"))
+}
+
+/// The first line of standard input: never an argument, which everybody on the machine may read.
+fn read_password() -> anyhow::Result<Secret> {
+    let mut stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        // Nobody is left to tell when stderr is gone.
+        let _ = write!(std::io::stderr(), "Password (it is shown as you type; pipe it in to avoid that): ");
+    }
+    let mut line = String::new();
+    stdin.read_line(&mut line).context("cannot read the password from standard input")?;
+    Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! Removing what is kept no longer: log and artifacts some days after a job's end, its row later.
+//! Removing what is kept no longer: what logins were made of, a day after its end; log and artifacts some days after a job's
+//! end, its row later. Of jobs:
 //!
 //! 1. Mark: the jobs and their artifacts are said to be gone. From now on readers are told so.
 //! 2. Delete the objects from the store.
@@ -28,11 +29,20 @@ pub enum RetentionError {
 
 /// One pass over everything that is due.
 pub async fn tick(state: &AppState) -> Result<(), RetentionError> {
+    // First, because it needs no object store.
+    while forget_credentials(state).await? > 0 {}
     while mark(state).await? > 0 {}
     crash_point!("server.retention.marked");
     while remove(state).await? > 0 {}
     while forget(state).await? > 0 {}
     Ok(())
+}
+
+async fn forget_credentials(state: &AppState) -> Result<u64, RetentionError> {
+    let mut tx = state.db.system().await?;
+    let deleted = retention::delete_credentials(&mut tx).await?;
+    tx.commit().await?;
+    Ok(deleted)
 }
 
 async fn mark(state: &AppState) -> Result<u64, RetentionError> {

@@ -39,8 +39,10 @@ pub enum ServeError {
 }
 
 /// Serves on `listener` until `stop` is cancelled.
-pub async fn serve(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
+pub async fn serve(mut config: Config, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
+    // Port 0 was a wish for any.
+    config.listen = address;
     let drain = Duration::from_secs(config.drain_seconds);
     let metrics_listener = metrics_listener(&config).await?;
     let leave = Duration::from_secs(config.leave_seconds);

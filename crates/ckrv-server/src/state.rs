@@ -13,6 +13,7 @@ use crate::http::health::Readiness;
 use crate::http::rate::address::AddressLimit;
 use crate::http::streams::Streams;
 use crate::metrics::Metrics;
+use crate::oauth::signing::SigningKeys;
 use crate::s3::S3;
 use crate::wake::Wake;
 
@@ -26,6 +27,8 @@ pub struct App {
     pub wake: Wake,
     /// Checks and makes workers' tokens.
     pub signer: Signer,
+    /// Signs and checks access tokens.
+    pub signing_keys: SigningKeys,
     /// Credentials found lately.
     pub credentials: Credentials,
     pub metrics: Metrics,
@@ -51,11 +54,13 @@ impl AppState {
     /// Connects to nothing yet. `shutdown` ends what outlives a request.
     pub fn new(config: Config, shutdown: CancellationToken) -> Result<Self, ConfigError> {
         let metrics = Metrics::new();
+        let signer = Signer::new(&config.secret_key).map_err(ConfigError::SecretKey)?;
         Ok(Self(Arc::new(App {
+            signing_keys: SigningKeys::new(&signer),
             db: Db::new(&config.database).map_err(ConfigError::Database)?,
             s3: S3::new(&config.s3),
             wake: Wake::new(),
-            signer: Signer::new(&config.secret_key).map_err(ConfigError::SecretKey)?,
+            signer,
             credentials: Credentials::default(),
             addresses: AddressLimit::new(config.rate_per_address),
             streams: Streams::new(metrics.streams.clone()),

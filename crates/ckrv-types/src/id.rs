@@ -138,6 +138,14 @@ typed_id!(
     KeyId, "key", "API key"
 );
 typed_id!(
+    /// A program that a person has let act for them, until it is revoked.
+    LoginId, "lgn", "login"
+);
+typed_id!(
+    /// A browser in which a person has signed in.
+    SessionId, "ses", "session"
+);
+typed_id!(
     /// A runner: an executor registered with the control plane.
     RunnerId, "rnr", "runner"
 );

@@ -28,7 +28,7 @@ pub use artifact::Artifact;
 pub use attempt::{Attempt, AttemptId};
 pub use cause::Cause;
 pub use collection::Page;
-pub use id::{JobId, KeyId, OrgId, ProjectId, RunnerId, UserId};
+pub use id::{JobId, KeyId, LoginId, OrgId, ProjectId, RunnerId, SessionId, UserId};
 pub use job::Job;
 pub use problem::{Problem, ProblemCode};
 pub use repo_url::RepoUrl;

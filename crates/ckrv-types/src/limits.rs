@@ -95,3 +95,13 @@ pub const BUDGET_USD_MAX: f64 = 10_000.0;
 /// What is kept how long after a job's end, in days: log and artifacts; rows.
 pub const RETENTION_DAYS: i64 = 7;
 pub const ROW_RETENTION_DAYS: i64 = 90;
+
+/// A browser's session: ends after so many days without use, and after so many in any case.
+pub const SESSION_IDLE_DAYS: i32 = 14;
+pub const SESSION_DAYS: i32 = 90;
+/// A page's form.
+pub const FORM_BYTES: usize = 64 * 1024;
+/// Failed sign-ins that one login name, and one address, may have at once; that many are given back over the window.
+pub const SIGN_IN_FAILURES_LOGIN: u32 = 10;
+pub const SIGN_IN_FAILURES_ADDRESS: u32 = 30;
+pub const SIGN_IN_WINDOW_SECONDS: u64 = 600;

@@ -18,12 +18,16 @@ pub enum TokenKind {
     Bootstrap,
     /// A worker's token; subject as for [`TokenKind::Bootstrap`], and a fourth part: the worker's instance.
     Attempt,
+    /// Exchanged by a person's program for an access token and its own successor; subject: `<login>.<number>`, the login's id
+    /// without its prefix.
+    Refresh,
     /// An agent's key at its model proxy; good for one attempt and only there.
     Phantom,
 }
 
 impl TokenKind {
-    pub const ALL: [Self; 6] = [Self::Live, Self::Test, Self::Runner, Self::Bootstrap, Self::Attempt, Self::Phantom];
+    pub const ALL: [Self; 7] =
+        [Self::Live, Self::Test, Self::Runner, Self::Bootstrap, Self::Attempt, Self::Refresh, Self::Phantom];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,6 +36,7 @@ impl TokenKind {
             Self::Runner => "runner",
             Self::Bootstrap => "boot",
             Self::Attempt => "attempt",
+            Self::Refresh => "refresh",
             Self::Phantom => "phantom",
         }
     }
@@ -45,6 +50,9 @@ pub enum InvalidToken {
     #[error("the token's checksum is wrong: a character is missing or mistyped")]
     Checksum,
 }
+
+/// What every token begins with.
+pub const PREFIX: &str = "ck_";
 
 /// Bytes of a token's secret part.
 pub const SECRET_BYTES: usize = 32;
@@ -80,7 +88,7 @@ pub fn compose(kind: TokenKind, subject: &str, secret: &[u8; SECRET_BYTES]) -> S
 
 /// Takes a token apart and checks its checksum.
 pub fn parse(text: &str) -> Result<ParsedToken<'_>, InvalidToken> {
-    let mut parts = text.strip_prefix("ck_").ok_or(InvalidToken::Shape)?.splitn(3, '_');
+    let mut parts = text.strip_prefix(PREFIX).ok_or(InvalidToken::Shape)?.splitn(3, '_');
     let (Some(kind), Some(subject), Some(tail)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(InvalidToken::Shape);
     };

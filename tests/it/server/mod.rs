@@ -8,6 +8,7 @@ mod handed_in;
 mod idempotency;
 mod leases;
 mod lists;
+mod logins;
 mod requests;
 mod retries;
 mod runner;

@@ -99,5 +99,5 @@ async fn whoami_says_who_and_never_the_token() {
     let who: ckrv_types::identity::WhoAmI = serde_json::from_str(&body).unwrap();
     assert_eq!((who.org, who.project), (api.on.keys().org, api.on.keys().project));
     assert_eq!(who.project_name, "default");
-    assert!(who.key.last_used_at.is_some());
+    assert!(who.key.is_some_and(|key| key.last_used_at.is_some()) && who.user.is_none());
 }

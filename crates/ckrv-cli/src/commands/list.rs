@@ -43,15 +43,11 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub async fn run(args: Args, context: &Context) -> Outcome {
-    let client = context.client()?;
+    let access = context.access()?;
+    let project = args.project.or(access.project);
+    let client = context.client_for(access)?;
     let mut page = Page { items: Vec::new(), next: None };
-    let mut list = ListJobs {
-        states: args.state,
-        labels: args.label,
-        repo: args.repo,
-        project: args.project,
-        ..ListJobs::default()
-    };
+    let mut list = ListJobs { states: args.state, labels: args.label, repo: args.repo, project, ..ListJobs::default() };
     loop {
         let missing = args.limit - u32::try_from(page.items.len()).unwrap_or(args.limit).min(args.limit);
         list.limit = Some(missing.min(PAGE_MAX));

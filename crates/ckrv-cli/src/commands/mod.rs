@@ -1,6 +1,7 @@
 //! The commands, one file each, and what Ctrl-C does to them.
 
 pub mod cancel;
+pub mod cloud;
 pub mod completions;
 pub mod dev;
 pub mod explain;
@@ -44,7 +45,8 @@ pub async fn run(command: Command, context: &Context) -> Outcome {
 async fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Dev(args) => dev::run(args, context).await,
-        Command::Run(args) => run::run(*args, context).await,
+        Command::Cloud(args) => cloud::run(args, context).await,
+        Command::Run(args) => Box::pin(run::run(*args, context)).await,
         Command::List(args) => list::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
@@ -54,7 +56,7 @@ async fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Explain(args) => explain::run(args, context).await,
         Command::Key(args) => key::run(args, context).await,
         Command::Runner(args) => runner::run(args, context).await,
-        Command::Profile(args) => profile::run(args, context),
+        Command::Profile(args) => profile::run(args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

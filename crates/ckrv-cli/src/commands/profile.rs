@@ -1,13 +1,15 @@
-//! `ckrv profile`: which control plane to talk to.
+//! `ckrv profile`: which control plane to talk to, and about which organization and project there.
 
 use clap::Subcommand;
 use comfy_table::Cell;
 use serde::Serialize;
 use url::Url;
 
-use ckrv_types::Secret;
+use ckrv_types::{ProjectId, Secret};
 
-use crate::context::{Context, read_stdin};
+use crate::context::{self, Context, read_stdin};
+use crate::credentials::Holds;
+use crate::env;
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Outcome};
 use crate::format::{Show, View, short};
@@ -15,9 +17,9 @@ use crate::profile::{self, Profile};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "`ckrv dev` makes the profile `dev`, which is in use unless another is chosen. CKRV_SERVER and CKRV_TOKEN go \
-before any profile.\n\n\
-Examples:\n  ckrv profile set work https://ckrv.example.com < key.txt\n  ckrv profile use work\n  ckrv profile list"
+    after_help = "`ckrv dev` makes the profile `dev`, which is in use unless another is chosen; `ckrv cloud login` makes the others. \
+CKRV_SERVER and CKRV_TOKEN go before any profile.\n\n\
+Examples:\n  ckrv profile list\n  ckrv profile use work\n  ckrv profile org acme\n  ckrv profile set ci https://ckrv.example.com < key.txt"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -26,21 +28,41 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the profiles
+    /// List the profiles, and how each is signed in
     List,
     /// Choose the profile to use from now on
     Use { name: String },
-    /// Make or change a profile; the token is read from stdin
+    /// Make or change a profile by an API key, which is read from stdin and kept in plain text
     Set {
         name: String,
         /// URL of the control plane
         server: Url,
     },
-    /// Forget a profile and its token
+    /// Show or choose the organization that commands are about
+    #[command(after_help = "Examples:\n  ckrv profile org\n  ckrv profile org acme\n  ckrv profile org --unset")]
+    Org {
+        /// Its name or id; without one, the profile's is shown
+        org: Option<String>,
+        /// Go back to the one that was chosen at the login
+        #[arg(long, env = env::PROFILE_ORG_UNSET, conflicts_with = "org")]
+        unset: bool,
+    },
+    /// Show or choose the project that jobs go into and are listed of
+    #[command(
+        after_help = "Examples:\n  ckrv profile project\n  ckrv profile project PROJECT\n  ckrv profile project --unset"
+    )]
+    Project {
+        /// Its id; without one, the profile's is shown
+        project: Option<String>,
+        /// Go back to the organization's first, and to listing all
+        #[arg(long, env = env::PROFILE_PROJECT_UNSET, conflicts_with = "project")]
+        unset: bool,
+    },
+    /// Forget a profile, and what it is signed in with
     Remove { name: String },
 }
 
-pub fn run(args: Args, context: &Context) -> Outcome {
+pub async fn run(args: Args, context: &Context) -> Outcome {
     let home = &context.home;
     match args.command {
         Command::List => context.printer.show(&list(context)?, context.format())?,
@@ -48,26 +70,108 @@ pub fn run(args: Args, context: &Context) -> Outcome {
             profile::choose(home, &name)?;
             context.printer.note(&format!("profile `{name}` is in use"));
         }
-        Command::Set { name, server } => {
-            let token = Secret::new(read_stdin()?.trim());
-            if ckrv_types::token::parse(token.expose()).is_err() {
-                return Err(Failure::usage("what stands on stdin is not a ckrv token")
-                    .hint(format!("ckrv profile set {name} {server} < FILE, where FILE holds ck_live_…")));
+        Command::Set { name, server } => set(&name, server, context).await?,
+        Command::Org { org, unset } => {
+            let (name, profile) = in_use(context)?;
+            match (org, unset) {
+                (None, false) => context.printer.show(&Chosen(profile.org), context.format())?,
+                (org, _) => {
+                    // Refuses what cannot be one.
+                    context.client_for(context::Access { org: org.clone(), ..context.access_of(&name, &profile)? })?;
+                    // A project belongs to one organization.
+                    let project = profile.project.filter(|_| org == profile.org);
+                    profile::store(home, &name, &Profile { org: org.clone(), project, ..profile })?;
+                    told(context, &name, "organization", org.as_deref());
+                }
             }
-            let new = Profile { server, token };
-            // Refuses an address that the token must not go to.
-            context.client_for(new.clone())?;
-            profile::store(home, &name, &new)?;
-            context.printer.note(&format!("profile `{name}` is written; `ckrv profile use {name}` chooses it"));
         }
-        Command::Remove { name } => {
-            let was_there = profile::remove(home, &name)?;
-            context
-                .printer
-                .note(&format!("profile `{name}` {}", if was_there { "is removed" } else { "was not there" }));
+        Command::Project { project, unset } => {
+            let (name, profile) = in_use(context)?;
+            let project: Option<ProjectId> = project
+                .map(|project| context::id(&project, "a project's id looks like prj-…; `ckrv cloud whoami` shows one"))
+                .transpose()?;
+            if project.is_none() && !unset {
+                let shown = Chosen(profile.project.map(|project| project.to_string()));
+                context.printer.show(&shown, context.format())?;
+            } else {
+                profile::store(home, &name, &Profile { project, ..profile })?;
+                told(context, &name, "project", project.map(|project| project.to_string()).as_deref());
+            }
         }
+        Command::Remove { name } => remove(&name, context).await?,
     }
     Ok(ExitStatus::Done)
+}
+
+async fn set(name: &str, server: Url, context: &Context) -> Result<(), Failure> {
+    let token = Secret::new(read_stdin()?.trim());
+    if ckrv_types::token::parse(token.expose()).is_err() {
+        return Err(Failure::usage("what stands on stdin is not a ckrv token")
+            .hint(format!("ckrv profile set {name} {server} < FILE, where FILE holds ck_live_…")));
+    }
+    let new = Profile { token: Some(token), org: context.org().map(str::to_owned), ..Profile::of(server) };
+    // Refuses an address that the token must not go to.
+    context.client_for(context.access_of(name, &new)?)?;
+    let before = profile::find(&context.home, name)?;
+    profile::store(&context.home, name, &new)?;
+    if let Some(before) = before {
+        forget(name, &before, context).await?;
+    }
+    context.printer.note(&format!("profile `{name}` is written; `ckrv profile use {name}` chooses it"));
+    Ok(())
+}
+
+async fn remove(name: &str, context: &Context) -> Result<(), Failure> {
+    let before = profile::find(&context.home, name)?;
+    let was_there = profile::remove(&context.home, name)?;
+    if let Some(before) = before {
+        forget(name, &before, context).await?;
+    }
+    context.printer.note(&format!("profile `{name}` {}", if was_there { "is removed" } else { "was not there" }));
+    Ok(())
+}
+
+/// Forgets what a profile was signed in with, and says so if it is good still.
+async fn forget(name: &str, profile: &Profile, context: &Context) -> Result<(), Failure> {
+    let store = context.store(name, &profile.server);
+    let Some((holds, _)) = store.look().unwrap_or(Some((Holds::Login, String::new()))) else { return Ok(()) };
+    let lock = store.lock().await?;
+    store.forget(&lock).await?;
+    if holds == Holds::Login {
+        context
+            .printer
+            .warning("its login is forgotten here, and not ended at the server; `ckrv cloud logout` does both");
+    }
+    Ok(())
+}
+
+/// The profile that is named, or in use.
+fn in_use(context: &Context) -> Result<(String, Profile), Failure> {
+    let name = context.profile_name()?;
+    let profile = profile::load(&context.home, &name)?;
+    Ok((name, profile))
+}
+
+fn told(context: &Context, name: &str, what: &str, chosen: Option<&str>) {
+    context.printer.note(&match chosen {
+        Some(chosen) => format!("profile `{name}` has the {what} {chosen}"),
+        None => format!("profile `{name}` has no {what} of its own"),
+    });
+}
+
+/// What a profile has chosen, if anything.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Chosen(Option<String>);
+
+impl Show for Chosen {
+    fn table(&self, _view: View) -> String {
+        self.0.clone().unwrap_or_default()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
+    }
 }
 
 /// The profiles, without their tokens.
@@ -81,6 +185,13 @@ struct Listed {
     name: String,
     server: Url,
     in_use: bool,
+    /// Absent: signed out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_in: Option<Holds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<ProjectId>,
 }
 
 fn list(context: &Context) -> Result<Profiles, Failure> {
@@ -88,8 +199,12 @@ fn list(context: &Context) -> Result<Profiles, Failure> {
     let items = profile::names(&context.home)?
         .into_iter()
         .map(|name| {
-            let Profile { server, .. } = profile::load(&context.home, &name)?;
-            Ok(Listed { in_use: active.as_ref() == Some(&name), name, server })
+            let Profile { server, token, org, project } = profile::load(&context.home, &name)?;
+            let signed_in = match token {
+                Some(_) => Some(Holds::Key),
+                None => context.store(&name, &server).look()?.map(|(holds, _)| holds),
+            };
+            Ok(Listed { in_use: active.as_ref() == Some(&name), name, server, signed_in, org, project })
         })
         .collect::<Result<_, Failure>>()?;
     Ok(Profiles { items })
@@ -102,9 +217,16 @@ impl Show for Profiles {
                 Cell::new(if profile.in_use { "*" } else { "" }),
                 Cell::new(&profile.name),
                 short(profile.server.as_str(), 200),
+                Cell::new(match profile.signed_in {
+                    Some(Holds::Login) => "login",
+                    Some(Holds::Key) => "API key",
+                    None => "signed out",
+                }),
+                short(profile.org.as_deref().unwrap_or_default(), 63),
+                Cell::new(profile.project.map(|project| project.to_string()).unwrap_or_default()),
             ]
         });
-        view.columns(["", "PROFILE", "SERVER"], rows)
+        view.columns(["", "PROFILE", "SERVER", "BY", "ORGANIZATION", "PROJECT"], rows)
     }
 
     fn names(&self) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! What differs between operating systems, and nothing else: private folders, and processes for `ckrv dev`.
+//! What differs between operating systems, and nothing else: private files and folders, the browser, and processes for
+//! `ckrv dev`.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -8,5 +9,6 @@ mod system;
 mod system;
 
 pub use system::{
-    StopSignals, create_private_folder, open_private_log, own_process_group, program_of, signal, terminate,
+    StopSignals, can_browse, create_private_folder, is_private, open_in_browser, open_private, own_process_group,
+    program_of, signal, sync_folder, terminate,
 };

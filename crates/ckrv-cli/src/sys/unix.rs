@@ -1,10 +1,10 @@
 //! Linux and macOS.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,8 +16,37 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a file that only the user may read, to append to.
-pub fn open_private_log(path: &Path) -> io::Result<File> {
+pub fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// Any right of anybody but a file's user.
+const OTHERS: u32 = 0o077;
+
+/// Whether a file is for its user alone.
+pub fn is_private(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & OTHERS == 0
+}
+
+/// Has the names in a folder survive a power cut.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Whether a browser that the user sees can be opened from here: not over SSH, and on Linux not without a display.
+pub fn can_browse() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let remote = is_set("SSH_CONNECTION") || is_set("SSH_TTY");
+    !remote && (cfg!(target_os = "macos") || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY"))
+}
+
+/// Hands an address to the user's browser, and does not wait for it.
+pub fn open_in_browser(url: &str) -> io::Result<()> {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let mut command = Command::new(program);
+    command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    own_process_group(&mut command);
+    command.spawn().map(drop)
 }
 
 /// The command's process will lead a process group of its own: signals from the terminal pass it by.

@@ -8,6 +8,10 @@ fn the_help_of_every_command_is_as_it_was() {
     for command in [
         "",
         "dev",
+        "cloud",
+        "cloud login",
+        "cloud logout",
+        "cloud whoami",
         "run",
         "list",
         "status",
@@ -21,6 +25,8 @@ fn the_help_of_every_command_is_as_it_was() {
         "runner",
         "profile",
         "profile set",
+        "profile org",
+        "profile project",
         "completions",
         "man",
     ] {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod cloud;
 mod completions;
 mod exit_codes;
 mod help;

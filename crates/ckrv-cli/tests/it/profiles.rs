@@ -29,7 +29,10 @@ fn a_profile_is_set_chosen_shown_and_removed_and_its_token_never_shown() {
     assert!(set(&place, "work", "http://127.0.0.1:1", &format!("{}\n", token())).status.success());
     assert!(place.ckrv(&["profile", "use", "work"]).code == 0);
     let list = place.ckrv(&["profile", "list", "-o", "json"]).stdout;
-    assert_eq!(list, "{\"items\":[{\"name\":\"work\",\"server\":\"http://127.0.0.1:1/\",\"in_use\":true}]}\n");
+    assert_eq!(
+        list,
+        "{\"items\":[{\"name\":\"work\",\"server\":\"http://127.0.0.1:1/\",\"in_use\":true,\"signed_in\":\"key\"}]}\n"
+    );
     for format in ["table", "yaml", "name"] {
         let run = place.ckrv(&["profile", "list", "-o", format]);
         assert!(run.stdout.contains("work") && !run.stdout.contains(&token()), "{run:?}");

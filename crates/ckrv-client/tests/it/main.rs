@@ -4,6 +4,8 @@
 
 mod downloads;
 mod logs;
+mod oauth;
 mod peer;
 mod protocols;
 mod requests;
+mod tokens;

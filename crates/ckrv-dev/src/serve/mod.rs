@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::files;
 use crate::s3::{BUCKET, EmbeddedS3};
-use crate::state::{HomeArgs, Owner, RunningServer, StateFolder};
+use crate::state::{Account, HomeArgs, Owner, RunningServer, StateFolder};
 use database::Database;
 use keys::Keys;
 
@@ -70,6 +70,7 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<()>
     let s3 = EmbeddedS3::start(&state.s3(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let config = server_config(&keys, &urls, &s3, listener.local_addr()?)?;
     let tokens = keys.tokens(&config.database).await?;
+    let account = Account { login: keys::LOGIN.to_owned(), password_file: keys.account(&config.database).await? };
 
     let (stop_server, stop_runner) = (CancellationToken::new(), CancellationToken::new());
     let mut server = tokio::spawn(ckrv_server::serve::serve(config, listener, stop_server.clone()));
@@ -78,7 +79,8 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<()>
 
     let home = state.home();
     write_profile(home, &server_url, &tokens.api_key)?;
-    lock.announce(&RunningServer { server: server_url.clone(), pid: std::process::id() })?;
+    let pid = std::process::id();
+    lock.announce(&RunningServer { server: server_url.clone(), pid, account: Some(account) })?;
     tracing::info!(server = server_url, "ready; the local runner is not a sandbox: agents run as you");
 
     let outcome = tokio::select! {

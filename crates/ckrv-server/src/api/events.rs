@@ -23,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::no_such;
-use crate::auth::{self, Auth};
+use crate::auth::{self, Auth, Caller, Read};
 use crate::db::{events as db, jobs};
 use crate::error::{ApiError, ApiResult, is_outage};
 use crate::http::extract::Path;
@@ -54,18 +54,18 @@ pub fn routes() -> OpenApiRouter<AppState> {
         Authenticated, BadRequest, NotFound))]
 async fn events(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Read>,
     Path(id): Path<JobId>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let after = last_event_id(&headers)?;
-    let slot = state.streams.open(auth.key)?;
+    let slot = state.streams.open(auth.principal)?;
     let waiter = state.wake.job(id);
     let first = look(&state, &auth, id, after).await?;
     if first.is_end() && first.events.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let stream = Follow { state, auth, id, after, waiter, _slot: slot }.events(first);
+    let stream = Follow { state, auth: auth.into_auth(), id, after, waiter, _slot: slot }.events(first);
     let headers = [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
     let sse = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok((headers, sse).into_response())

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::jobs::existing;
 use crate::admission::{self, Capacity};
-use crate::auth::Auth;
+use crate::auth::{Caller, Read};
 use crate::db::queue::{self, Place};
 use crate::db::{attempts, events, runners};
 use crate::error::ApiResult;
@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, body = Explanation), Authenticated, NotFound))]
 async fn explain(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Read>,
     Path(id): Path<JobId>,
 ) -> ApiResult<axum::Json<Explanation>> {
     let mut tx = state.db.tenant(auth.org).await?;

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Auth;
+use crate::auth::{Caller, Read};
 use crate::db::jobs::{self, Filter};
 use crate::error::{ApiError, ApiResult};
 use crate::http::problems::{Authenticated, BadRequest};
@@ -51,7 +51,7 @@ struct ListQuery {
     responses((status = 200, body = Page<Job>), Authenticated, BadRequest))]
 async fn list(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Read>,
     RawQuery(query): RawQuery,
 ) -> ApiResult<axum::Json<Page<Job>>> {
     let Request { mut filter, limit } = Request::parse(query.as_deref().unwrap_or_default(), &state)?;

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::{Created, invalid, invalid_fields, no_such, to_value};
-use crate::auth::Auth;
+use crate::auth::{Auth, Caller, Read, Run};
 use crate::crash_point;
 use crate::db::jobs::NewJob;
 use crate::db::transition::Transition;
@@ -36,7 +36,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         Authenticated, JsonBody, Conflict))]
 async fn submit(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Run>,
     key: IdempotencyKey,
     headers: HeaderMap,
     Body(body): Body,
@@ -53,7 +53,8 @@ async fn submit(
         id: JobId::new(),
         org: auth.org,
         project,
-        key: Some(auth.key),
+        key: auth.principal.key(),
+        user: auth.principal.user(),
         spec: &spec,
         repo: &repo,
         retry_of: None,
@@ -66,7 +67,7 @@ async fn submit(
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "getJob",
     params(("id" = JobId, Path)),
     responses((status = 200, body = Job), Authenticated, NotFound))]
-async fn get(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -> ApiResult<axum::Json<Job>> {
+async fn get(State(state): State<AppState>, auth: Caller<Read>, Path(id): Path<JobId>) -> ApiResult<axum::Json<Job>> {
     let mut tx = state.db.tenant(auth.org).await?;
     Ok(axum::Json(existing(&mut tx, &auth, id).await?))
 }
@@ -78,7 +79,7 @@ async fn get(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancelJob",
     params(("id" = JobId, Path)),
     responses((status = 200, body = Cancelled), Authenticated, NotFound))]
-async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>) -> ApiResult<axum::Json<Cancelled>> {
+async fn cancel(State(state): State<AppState>, auth: Caller<Run>, Path(id): Path<JobId>) -> ApiResult<axum::Json<Cancelled>> {
     let mut tx = state.db.tenant(auth.org).await?;
     let head = jobs::lock(&mut tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))?;
     if head.state.is_terminal() {
@@ -111,7 +112,7 @@ async fn cancel(State(state): State<AppState>, auth: Auth, Path(id): Path<JobId>
         Authenticated, BadRequest, NotFound, Conflict, Invalid))]
 async fn retry(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Run>,
     key: IdempotencyKey,
     Path(id): Path<JobId>,
 ) -> ApiResult<Created> {
@@ -133,7 +134,8 @@ async fn retry(
         id: JobId::new(),
         org: auth.org,
         project: Some(old.project),
-        key: Some(auth.key),
+        key: auth.principal.key(),
+        user: auth.principal.user(),
         spec: &old.spec,
         repo: &repo,
         retry_of: Some(id),

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
 use super::{Created, check_name, invalid, no_such};
-use crate::auth::Auth;
+use crate::auth::{Caller, Manage, Principal, Read};
 use crate::db::Tx;
 use crate::db::keys::{self, NewKey};
 use crate::error::ApiResult;
@@ -30,7 +30,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// List the organization's API keys, newest first, without their tokens.
 #[utoipa::path(get, path = "/v1/keys", tag = "identity", operation_id = "listKeys",
     responses((status = 200, body = Page<ApiKey>), Authenticated))]
-async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json<Page<ApiKey>>> {
+async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<axum::Json<Page<ApiKey>>> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     Ok(axum::Json(Page { items: keys::list(&mut tx).await?, next: None }))
@@ -44,7 +44,7 @@ async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json
         Authenticated, JsonBody, Conflict))]
 async fn create(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Manage>,
     key: IdempotencyKey,
     headers: HeaderMap,
     Body(body): Body,
@@ -74,13 +74,13 @@ async fn create(
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "identity", operation_id = "revokeKey",
     params(("id" = KeyId, Path)),
     responses((status = 204, description = "It is revoked."), Authenticated, NotFound))]
-async fn revoke(State(state): State<AppState>, auth: Auth, Path(id): Path<KeyId>) -> ApiResult<StatusCode> {
+async fn revoke(State(state): State<AppState>, auth: Caller<Manage>, Path(id): Path<KeyId>) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     if !keys::revoke(&mut tx, id).await? {
         return Err(no_such("API key", id));
     }
     tx.commit().await?;
-    state.credentials.keys.forget(|auth| auth.key == id);
+    state.credentials.callers.forget(|auth| auth.principal == Principal::Key(id));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -51,7 +51,7 @@ impl<'a> Once<'a> {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        let scope = key.0.as_deref().map(|key| Scope { org: auth.org, principal: auth.key, route, key });
+        let scope = key.0.as_deref().map(|key| Scope { org: auth.org, principal: auth.principal.uuid(), route, key });
         Self { scope, request_hash: hash.finalize().into() }
     }
 

@@ -17,7 +17,7 @@ use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
 use super::{Created, check_name, invalid, no_such};
 use crate::admission;
-use crate::auth::Auth;
+use crate::auth::{Caller, Manage, Read};
 use crate::db::{Tx, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
@@ -33,7 +33,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// List the organization's runners and the platform's, newest first.
 #[utoipa::path(get, path = "/v1/runners", tag = "identity", operation_id = "listRunners",
     responses((status = 200, body = Page<RunnerInfo>), Authenticated))]
-async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json<Page<RunnerInfo>>> {
+async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<axum::Json<Page<RunnerInfo>>> {
     let mut tx = state.db.tenant(auth.org).await?;
     let mut items = runners::list(&mut tx, lease(&state)).await?;
     tx.commit().await?;
@@ -53,7 +53,7 @@ async fn list(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json
         Authenticated, JsonBody, Conflict))]
 async fn create(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Manage>,
     key: IdempotencyKey,
     headers: HeaderMap,
     Body(body): Body,
@@ -83,7 +83,7 @@ async fn create(
     responses((status = 200, body = RunnerInfo), Authenticated, JsonBody, NotFound))]
 async fn update(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Manage>,
     Path(id): Path<RunnerId>,
     Json(UpdateRunner { allow }): Json<UpdateRunner>,
 ) -> ApiResult<axum::Json<RunnerInfo>> {
@@ -109,7 +109,7 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/runners/{id}", tag = "identity", operation_id = "revokeRunner",
     params(("id" = RunnerId, Path)),
     responses((status = 204, description = "It is revoked."), Authenticated, NotFound))]
-async fn revoke(State(state): State<AppState>, auth: Auth, Path(id): Path<RunnerId>) -> ApiResult<StatusCode> {
+async fn revoke(State(state): State<AppState>, auth: Caller<Manage>, Path(id): Path<RunnerId>) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     if !runners::revoke(&mut tx, auth.org, id).await? {

@@ -6,7 +6,7 @@ use ckrv_types::identity::WhoAmI;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Auth;
+use crate::auth::{Caller, Read, me};
 use crate::db::{keys, orgs};
 use crate::error::ApiResult;
 use crate::http::problems::Authenticated;
@@ -19,10 +19,16 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// Tell who the credential stands for.
 #[utoipa::path(get, path = "/v1/whoami", tag = "identity", operation_id = "whoAmI",
     responses((status = 200, body = WhoAmI), Authenticated))]
-async fn whoami(State(state): State<AppState>, auth: Auth) -> ApiResult<axum::Json<WhoAmI>> {
+async fn whoami(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<axum::Json<WhoAmI>> {
     let mut tx = state.db.tenant(auth.org).await?;
     let org = orgs::own(&mut tx).await?;
     let (project, project_name) = orgs::project(&mut tx, auth.project).await?.ok_or(ProblemCode::Internal)?;
-    let key = keys::get(&mut tx, auth.key).await?.ok_or(ProblemCode::Internal)?;
-    Ok(axum::Json(WhoAmI { org: auth.org, org_name: org.name, project, project_name, key }))
+    let key = match auth.principal.key() {
+        Some(key) => Some(keys::get(&mut tx, key).await?.ok_or(ProblemCode::Internal)?),
+        None => None,
+    };
+    tx.commit().await?;
+    let user = me(&state, &auth).await?;
+    let scopes = auth.scopes.clone();
+    Ok(axum::Json(WhoAmI { org: auth.org, org_name: org.name, project, project_name, scopes, key, user }))
 }

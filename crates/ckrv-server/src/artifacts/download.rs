@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use ckrv_types::artifact::{Artifact, ArtifactStatus, Manifest};
 use ckrv_types::{JobId, Problem, ProblemCode};
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Caller, Read};
 use crate::db::artifacts::{self, Listed};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::Path;
@@ -25,7 +25,7 @@ use crate::state::AppState;
     responses((status = 200, body = Manifest), Authenticated, NotFound, Gone))]
 pub(super) async fn list(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Read>,
     Path(job): Path<JobId>,
 ) -> ApiResult<Json<Manifest>> {
     let items = listed(&state, &auth, job).await?.into_iter().map(|listed| listed.artifact).collect();
@@ -47,7 +47,7 @@ pub(super) async fn list(
         Authenticated, NotFound, Gone))]
 pub(super) async fn download(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Read>,
     Path((job, name)): Path<(JobId, String)>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {

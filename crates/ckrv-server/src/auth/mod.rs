@@ -1,95 +1,36 @@
 //! Who is asking. One extractor per protocol; a handler without one is public, so each must name one.
 //!
-//! - [`Auth`]: a user or service by an API key. Sees its organization, or one project of it; each request is charged to
-//!   the key's rate limit.
+//! - [`Caller`]: a person's program by an access token, or a program by an API key. The handler's signature says what it
+//!   must be allowed to do. Sees its organization, or one project of it; each request is charged to its rate limit.
 //! - [`RunnerAuth`]: a runner by its token.
 //! - [`WorkerAuth`], [`BootstrapAuth`]: the worker of one attempt, by tokens that are checked without a look-up.
 //!
 //! Refused is whoever is not found: deny by default. What belongs to somebody else is not there (404), never forbidden.
 
 mod cache;
+mod caller;
+mod look_up;
+pub mod passwords;
 mod runner;
 pub mod tokens;
 mod worker;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use ckrv_types::token::{self, ParsedToken, TokenKind};
-use ckrv_types::{KeyId, OrgId, Problem, ProblemCode, ProjectId};
+use ckrv_types::token::{self, ParsedToken};
+use ckrv_types::{Problem, ProblemCode};
 
 pub use cache::Cache;
+pub use caller::{Auth, Caller, Manage, Principal, Read, Run};
+pub use look_up::{me, still_allowed};
 pub use runner::RunnerAuth;
 pub use worker::{BootstrapAuth, WorkerAuth};
 
-use crate::db::keys;
 use crate::error::{ApiError, ApiResult};
-use crate::http::rate::charge_key;
-use crate::state::AppState;
-use tokens::TokenHash;
-
-/// A caller with a good API key.
-#[derive(Debug, Clone)]
-pub struct Auth {
-    pub org: OrgId,
-    pub key: KeyId,
-    /// The one project that the key is limited to.
-    pub project: Option<ProjectId>,
-    hash: TokenHash,
-}
-
-impl Auth {
-    /// Refuses a key that is limited to a project: for what concerns the whole organization.
-    pub fn whole_organization(&self) -> ApiResult<()> {
-        if self.project.is_none() {
-            return Ok(());
-        }
-        Err(Problem::new(ProblemCode::Forbidden)
-            .detail("This API key is limited to one project.")
-            .hint("Use a key of the whole organization.")
-            .into())
-    }
-}
-
-impl FromRequestParts<AppState> for Auth {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
-        let auth = authenticate(state, &parts.headers).await?;
-        charge_key(state, auth.key, &parts.extensions).await?;
-        Ok(auth)
-    }
-}
-
-/// The caller, by the API key in `Authorization`.
-async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Auth> {
-    let token = bearer(headers)?;
-    let (TokenKind::Live | TokenKind::Test) = token.kind else { return Err(wrong_kind("an API key")) };
-    look_up(state, tokens::hash(bearer_text(headers)?)).await
-}
-
-/// Whether what `auth` stands for still holds, for streams that outlive the request's check.
-pub async fn still_allowed(state: &AppState, auth: &Auth) -> ApiResult<()> {
-    look_up(state, auth.hash).await.map(drop)
-}
-
-async fn look_up(state: &AppState, hash: TokenHash) -> ApiResult<Auth> {
-    if let Some(auth) = state.credentials.keys.get(&hash) {
-        return Ok(auth);
-    }
-    let mut tx = state.db.system().await?;
-    let found = keys::find_by_hash(&mut tx, &hash).await?;
-    tx.commit().await?;
-    let found = found.ok_or_else(|| unauthenticated("This API key is unknown, expired or revoked."))?;
-    let auth = Auth { org: found.org, key: found.id, project: found.project, hash };
-    state.credentials.keys.put(hash, auth.clone());
-    Ok(auth)
-}
 
 /// Credentials found lately.
 #[derive(Default)]
 pub struct Credentials {
-    pub keys: Cache<Auth>,
+    pub callers: Cache<Auth>,
     pub runners: Cache<RunnerAuth>,
 }
 

@@ -6,7 +6,7 @@
 //!   Only the instance that `start` has bound ever gets the latter.
 
 use ckrv_types::token::{self, ParsedToken, SECRET_BYTES, TokenKind};
-use ckrv_types::{AttemptId, JobId, OrgId, Secret};
+use ckrv_types::{AttemptId, JobId, LoginId, OrgId, Secret};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -64,6 +64,21 @@ impl Signer {
     /// What `start` answers.
     pub fn attempt_token(&self, org: OrgId, attempt: AttemptId, instance: &str) -> Secret {
         self.sign(TokenKind::Attempt, &subject(org, attempt, Some(instance)))
+    }
+
+    /// The refresh token of this number of a login: who asks twice gets the same one, and only its hash is kept.
+    pub fn refresh_token(&self, login: LoginId, number: u32) -> Secret {
+        self.sign(TokenKind::Refresh, &format!("{}.{number}", bare(&login.to_string())))
+    }
+
+    /// A key for one purpose, that tells nothing of the server's own.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        self.mac("key", purpose)
+    }
+
+    /// What is kept of a secret too short for a hash that anybody can compute.
+    pub fn hash_short(&self, purpose: &str, secret: &str) -> TokenHash {
+        self.mac(purpose, secret)
     }
 
     /// The claims of a bootstrap or attempt token; `None`: not signed by this key.

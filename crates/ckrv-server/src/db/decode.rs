@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::str::FromStr;
 
+use ckrv_types::identity::Scope;
+
 /// A text column as the type it stands for.
 pub fn text<T>(column: &str, value: &str) -> Result<T, sqlx::Error>
 where
@@ -25,6 +27,16 @@ where
     T: TryFrom<N, Error: Error + Send + Sync + 'static>,
 {
     T::try_from(value).map_err(|error| unexpected(column, error))
+}
+
+/// A column of scopes. One that a later release knew is none of this one's.
+pub fn scopes(values: &[String]) -> Vec<Scope> {
+    values.iter().filter_map(|value| value.parse().ok()).collect()
+}
+
+/// Scopes as such a column holds them.
+pub fn scope_names(scopes: &[Scope]) -> Vec<&'static str> {
+    scopes.iter().map(|scope| scope.as_str()).collect()
 }
 
 fn unexpected(column: &str, source: impl Error + Send + Sync + 'static) -> sqlx::Error {

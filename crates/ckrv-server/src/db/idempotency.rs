@@ -1,15 +1,16 @@
 //! First answers to requests that carried an idempotency key, kept for a day so that a repeat gets the same.
 
-use ckrv_types::{KeyId, OrgId};
+use ckrv_types::OrgId;
 use serde_json::Value;
-use sqlx::types::Json;
+use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection};
 
 /// Which request: a key means something for one principal and route only.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     pub org: OrgId,
-    pub principal: KeyId,
+    /// The id of a key or a user.
+    pub principal: Uuid,
     /// Method and path template.
     pub route: &'a str,
     pub key: &'a str,
@@ -47,7 +48,7 @@ pub async fn claim(tx: &mut PgConnection, scope: &Scope<'_>) -> Result<Found, sq
          left join idempotency i on i.org_id = $1 and i.principal = $2 and i.route = $3 and i.key = $4",
     )
     .bind(scope.org.uuid())
-    .bind(scope.principal.uuid())
+    .bind(scope.principal)
     .bind(scope.route)
     .bind(scope.key)
     .fetch_one(tx)
@@ -70,7 +71,7 @@ pub async fn store(
         "insert into idempotency (org_id, principal, route, key, request_hash, body) values ($1, $2, $3, $4, $5, $6)",
     )
     .bind(scope.org.uuid())
-    .bind(scope.principal.uuid())
+    .bind(scope.principal)
     .bind(scope.route)
     .bind(scope.key)
     .bind(request_hash)

@@ -1,7 +1,7 @@
 //! Jobs: their rows, and the lock that serializes their changes.
 
 use ckrv_types::job::JobResult;
-use ckrv_types::{Attempt, Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, State};
+use ckrv_types::{Attempt, Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, State, UserId};
 use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
@@ -150,6 +150,8 @@ pub struct NewJob<'a> {
     pub project: Option<ProjectId>,
     /// Who submitted it; none: a runner has handed it in.
     pub key: Option<KeyId>,
+    /// The same where it was a person's program.
+    pub user: Option<UserId>,
     pub spec: &'a JobSpec,
     /// The repository's URL as it was understood, for lists.
     pub repo: &'a str,
@@ -160,7 +162,7 @@ pub struct NewJob<'a> {
 
 /// Accepts a job with its first attempt, and shows it. A foreign-key violation says that there is no such project.
 pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx::Error> {
-    let query = sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+    let query = sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
     let (project, created_at): (Uuid, OffsetDateTime) = query
         .bind(job.id.uuid())
         .bind(job.org.uuid())
@@ -171,6 +173,7 @@ pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx
         .bind(job.retry_of.map(JobId::uuid))
         .bind(job.handed_in.as_ref().map(|handed| handed.runner.uuid()))
         .bind(job.handed_in.as_ref().map(Json))
+        .bind(job.user.map(UserId::uuid))
         .fetch_one(tx)
         .await?;
     Ok(Job {

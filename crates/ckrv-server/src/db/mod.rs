@@ -3,26 +3,35 @@
 //! A tenant's transaction sets its organization before anything else ([`Db::tenant`]), so that row-level security shows it
 //! that organization's rows. [`Db::system`] sees all organizations and is for the modules named in its docs only.
 
+pub mod accounts;
 pub mod archive;
 pub mod artifacts;
 pub mod assignments;
 pub mod attempts;
+pub mod audit;
+pub mod authorization_codes;
 pub mod beats;
 pub mod decode;
+pub mod device_codes;
 pub mod events;
 pub mod handed_in;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod logins;
 pub mod logs;
+pub mod members;
 pub mod orgs;
 pub mod queue;
 pub mod rate_limits;
+pub mod refresh_tokens;
 pub mod retention;
 pub mod roles;
 pub mod runners;
 pub mod selfcheck;
+pub mod sessions;
+pub mod signing_keys;
 pub mod transition;
 
 use std::ops::{Deref, DerefMut};
@@ -66,8 +75,8 @@ impl Db {
     /// A transaction that sees every organization's rows in the tables granted to ckrv_system.
     ///
     /// For these modules only (a test reads the sources and holds them to the list): credential look-up by hash,
-    /// admission, the sweeper, retention, the log archive, the runner protocol, the counts for the metrics, and the
-    /// administrator's bootstrap.
+    /// admission, the sweeper, retention, the log archive, the runner protocol, the counts for the metrics, the
+    /// authorization server, the pages of people (who may belong to several), and what an administrator makes.
     pub async fn system(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx(self.system.begin().await?))
     }

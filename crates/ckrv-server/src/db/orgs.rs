@@ -1,6 +1,6 @@
 //! Organizations and their projects.
 
-use ckrv_types::ProjectId;
+use ckrv_types::{OrgId, ProjectId};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 
@@ -15,6 +15,13 @@ pub struct Org {
 /// The transaction's own organization.
 pub async fn own(tx: &mut PgConnection) -> Result<Org, sqlx::Error> {
     sqlx::query_as("select name, concurrency from orgs").fetch_one(tx).await
+}
+
+/// The organization of this name, whichever it is.
+pub async fn by_name(system: &mut PgConnection, name: &str) -> Result<Option<OrgId>, sqlx::Error> {
+    let id: Option<Uuid> =
+        sqlx::query_scalar("select id from orgs where name = $1").bind(name).fetch_optional(system).await?;
+    Ok(id.map(OrgId::from_uuid))
 }
 
 /// A project by its id; without one, the first that was made, which is where jobs go unless another is named.

@@ -41,6 +41,16 @@ pub async fn charge(
     Ok(Err(duration(wait).max(Duration::from_millis(1))))
 }
 
+/// Takes one charge back.
+pub async fn give_back(db: &Db, bucket: &str, interval: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query("update rate_limits set arrives_at = arrives_at - $2 where bucket = $1")
+        .bind(bucket)
+        .bind(micros(interval))
+        .execute(db.system_pool())
+        .await
+        .map(drop)
+}
+
 /// Removes the buckets that are as good as new.
 pub async fn forget_idle(db: &Db) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query("delete from rate_limits where arrives_at < now()").execute(db.system_pool()).await?;

@@ -5,6 +5,37 @@ use sqlx::types::Uuid;
 
 /// Jobs that one step takes.
 const JOBS: i64 = 200;
+/// Rows of each table that one step takes.
+const ROWS: i64 = 1000;
+
+/// Deletes some rows of what people sign in and let programs in by, a day after its end: until then whoever asks is told what
+/// became of it. How many.
+pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let mut deleted = 0;
+    for statement in [
+        "delete from device_codes where device_hash = any (array(
+             select device_hash from device_codes where expires_at < now() - interval '1 day' limit $1
+         ))",
+        "delete from authorization_codes where code_hash = any (array(
+             select code_hash from authorization_codes where expires_at < now() - interval '1 day' limit $1
+         ))",
+        "delete from sign_ins where state_hash = any (array(
+             select state_hash from sign_ins where expires_at < now() - interval '1 day' limit $1
+         ))",
+        "delete from web_sessions where id = any (array(
+             select id from web_sessions where least(expires_at, revoked_at) < now() - interval '1 day' limit $1
+         ))",
+        // Of a login that lives only those go that nobody can have an answer to any more.
+        "delete from refresh_tokens where token_hash = any (array(
+             select t.token_hash from refresh_tokens t join logins l on l.id = t.login_id
+             where least(l.expires_at, l.revoked_at) < now() - interval '1 day' or t.used_at < now() - interval '90 days'
+             limit $1
+         ))",
+    ] {
+        deleted += sqlx::query(statement).bind(ROWS).execute(&mut *system).await?.rows_affected();
+    }
+    Ok(deleted)
+}
 
 /// Says of some jobs that ended more than so many days ago that their log and artifacts are gone. How many.
 pub async fn mark(system: &mut PgConnection, days: i64) -> Result<u64, sqlx::Error> {

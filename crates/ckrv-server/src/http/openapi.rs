@@ -29,7 +29,10 @@ pub(super) fn base() -> OpenApi {
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build())
     };
     let components = ComponentsBuilder::new()
-        .security_scheme("user", bearer("An API key, `ck_live_…` or `ck_test_…`."))
+        .security_scheme(
+            "user",
+            bearer("An API key, `ck_live_…` or `ck_test_…`, or an access token of a person's program."),
+        )
         .security_scheme("runner", bearer("A runner's token, `ck_runner_…`."))
         .security_scheme(
             "worker",
@@ -70,6 +73,7 @@ fn tags() -> Vec<Tag> {
         ("logs", "What a job printed."),
         ("artifacts", "What a job left behind."),
         ("identity", "Who is asking; API keys and runners."),
+        ("oauth", "The authorization server: how a person's program gets its tokens. Errors are those of RFC 6749."),
         ("runner", "The protocol of runners, which execute attempts."),
         ("worker", "The protocol of the worker of one attempt."),
         ("health", "For machines that watch the server. Without a credential."),

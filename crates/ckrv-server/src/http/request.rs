@@ -3,6 +3,7 @@
 //! The outermost layer. Also the last net: an error answer that is no problem yet (an unknown path or method, which the
 //! router answers by itself) becomes one here.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -18,7 +19,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::rate::Standings;
-use crate::error::ProblemBody;
+use crate::error::{OwnBody, ProblemBody};
 use crate::state::AppState;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,6 +30,12 @@ const COME_BACK: u64 = 5;
 /// The id that names a request in the log and to its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(String);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl RequestId {
     /// The sender's own, if it is sane, so that a request can be followed through several systems.
@@ -82,23 +89,26 @@ fn finished(response: Response, id: &RequestId, standings: &Standings) -> Respon
         _ => None,
     };
     if let Some(seconds) = retry_after {
-        headers.insert(RETRY_AFTER, seconds.into());
+        headers.entry(RETRY_AFTER).or_insert(seconds.into());
     }
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
-    );
+    // Pages have policies of their own.
+    headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-/// Every error's body is a problem that names the request.
+/// Every error's body is a problem that names the request, unless its route means another.
 fn as_problem(response: Response, id: &RequestId) -> Response {
+    if response.extensions().get::<OwnBody>().is_some() {
+        return response;
+    }
     let problem = match response.extensions().get::<ProblemBody>() {
         Some(ProblemBody(problem)) => problem.clone(),
         None if response.status().is_client_error() || response.status().is_server_error() => bare(response.status()),
@@ -113,7 +123,7 @@ fn as_problem(response: Response, id: &RequestId) -> Response {
 }
 
 /// The problem for a status that came without one.
-fn bare(status: StatusCode) -> Problem {
+pub fn bare(status: StatusCode) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::new(ProblemCode::NotFound).detail("There is nothing at this path."),
         StatusCode::METHOD_NOT_ALLOWED => {
@@ -164,5 +174,12 @@ mod tests {
         let response = as_problem(bare, &RequestId("r".to_owned()));
         assert_eq!(response.headers()["allow"], "GET");
         assert_eq!(response.headers()["content-type"], MEDIA_TYPE);
+    }
+
+    #[test]
+    fn an_error_whose_body_is_meant_keeps_it() {
+        let mut page = Response::builder().status(404).header("content-type", "text/html").body(Body::empty()).unwrap();
+        page.extensions_mut().insert(OwnBody);
+        assert_eq!(as_problem(page, &RequestId("r".to_owned())).headers()["content-type"], "text/html");
     }
 }

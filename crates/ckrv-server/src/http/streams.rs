@@ -1,12 +1,13 @@
-//! What the streams of logs and events share: their form, and how many an API key may have open in this process.
+//! What the streams of logs and events share: their form, and how many a caller may have open in this process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ckrv_types::{KeyId, Problem, ProblemCode, limits};
+use ckrv_types::{Problem, ProblemCode, limits};
 use prometheus_client::metrics::gauge::Gauge;
 use utoipa::ToSchema;
 
+use crate::auth::Principal;
 use crate::error::ApiResult;
 
 /// A server-sent event as it is on the wire. The schemas of `data` by the event's name are in `events.yaml`.
@@ -21,16 +22,16 @@ pub struct SseEvent {
     data: String,
 }
 
-/// How many streams each key has open.
+/// How many streams each caller has open.
 #[derive(Clone, Default)]
 pub struct Streams {
-    open: Arc<Mutex<HashMap<KeyId, usize>>>,
+    open: Arc<Mutex<HashMap<Principal, usize>>>,
     gauge: Gauge,
 }
 
 /// One open stream; dropped with it.
 pub struct StreamSlot {
-    key: KeyId,
+    caller: Principal,
     streams: Streams,
 }
 
@@ -40,21 +41,21 @@ impl Streams {
         Self { gauge, ..Self::default() }
     }
 
-    /// A place for one more stream of this key.
-    pub fn open(&self, key: KeyId) -> ApiResult<StreamSlot> {
+    /// A place for one more stream of this caller.
+    pub fn open(&self, caller: Principal) -> ApiResult<StreamSlot> {
         let mut open = self.lock();
-        let count = open.entry(key).or_default();
+        let count = open.entry(caller).or_default();
         if *count >= limits::STREAMS_PER_KEY {
-            let detail = format!("This API key has {} streams open, which is its limit.", limits::STREAMS_PER_KEY);
+            let detail = format!("This caller has {} streams open, which is the limit.", limits::STREAMS_PER_KEY);
             let hint = "Close one, or read with `follow=false`.";
             return Err(Problem::new(ProblemCode::RateLimited).detail(detail).hint(hint).into());
         }
         *count += 1;
         self.gauge.inc();
-        Ok(StreamSlot { key, streams: self.clone() })
+        Ok(StreamSlot { caller, streams: self.clone() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Principal, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,10 +63,10 @@ impl Streams {
 impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut open = self.streams.lock();
-        if let Some(count) = open.get_mut(&self.key) {
+        if let Some(count) = open.get_mut(&self.caller) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.key);
+                open.remove(&self.caller);
             }
         }
         self.streams.gauge.dec();
@@ -74,15 +75,18 @@ impl Drop for StreamSlot {
 
 #[cfg(test)]
 mod tests {
+    use ckrv_types::KeyId;
+
     use super::*;
 
     #[test]
-    fn a_key_has_so_many_streams_and_a_closed_one_makes_room() {
+    fn a_caller_has_so_many_streams_and_a_closed_one_makes_room() {
         let streams = Streams::default();
-        let key = KeyId::new();
+        let caller = || Principal::Key(KeyId::new());
+        let key = caller();
         let mut open: Vec<_> = (0..limits::STREAMS_PER_KEY).map(|_| streams.open(key).unwrap()).collect();
         assert!(streams.open(key).is_err());
-        assert!(streams.open(KeyId::new()).is_ok());
+        assert!(streams.open(caller()).is_ok());
         open.pop();
         assert!(streams.open(key).is_ok());
         drop(open);

@@ -58,6 +58,7 @@ pub(super) async fn hand_in(
         org,
         project: Some(project),
         key: None,
+        user: None,
         spec: &spec,
         repo: &repo,
         retry_of: None,

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::process::{Child, Command};
 
+use ckrv_client::{Client, Credential};
+
 use super::{programs, status::DevStatus};
 use crate::context::Context;
 use crate::embedded::{self, Server, State};
@@ -37,7 +39,7 @@ pub fn log_file(home: &Home) -> PathBuf {
 pub async fn run(args: StartArgs, context: &Context) -> Outcome {
     if let State::Running(server) = embedded::look(&context.home)? {
         context.printer.note("it runs already");
-        return announce(&server, context);
+        return announce(server, context);
     }
     let mut child = spawn(&args, context)?;
     attend(&mut child, !args.detach, context).await
@@ -55,7 +57,7 @@ fn spawn(args: &StartArgs, context: &Context) -> Result<Child, Failure> {
     command.stdin(Stdio::null());
     if args.detach {
         sys::create_private_folder(&context.home.dev()).or_fail(what)?;
-        let log = sys::open_private_log(&log_file(&context.home)).or_fail(what)?;
+        let log = sys::open_private(&log_file(&context.home)).or_fail(what)?;
         command.stdout(log.try_clone().or_fail(what)?).stderr(log);
     } else {
         // Our stdout holds data; it has none.
@@ -73,7 +75,7 @@ async fn attend(child: &mut Child, stay: bool, context: &Context) -> Outcome {
     loop {
         tokio::select! {
             server = &mut ready, if !announced => {
-                announce(&server?, context)?;
+                announce(server?, context)?;
                 if !stay {
                     return Ok(ExitStatus::Done);
                 }
@@ -105,7 +107,7 @@ fn ended(end: ProcessEnd, announced: bool, context: &Context) -> Outcome {
     }
     // Another start may have been quicker.
     if let State::Running(server) = embedded::look(&context.home)? {
-        return announce(&server, context);
+        return announce(server, context);
     }
     Err(Failure::failed(format!("ckrv-dev ended with {end}")).hint(where_log(context)))
 }
@@ -129,15 +131,14 @@ fn where_log(context: &Context) -> String {
 
 async fn is_healthy(context: &Context) -> bool {
     let Ok(profile) = profile::load(&context.home, DEV) else { return false };
-    match context.client_for(profile) {
+    match Client::new(context.config(profile.server, Credential::None)) {
         Ok(client) => client.health().await.is_ok(),
         Err(_) => false,
     }
 }
 
-fn announce(server: &Server, context: &Context) -> Outcome {
-    let status = DevStatus { running: true, server: Some(server.server.clone()), pid: Some(server.pid) };
-    context.printer.show(&status, context.format())?;
+fn announce(server: Server, context: &Context) -> Outcome {
+    context.printer.show(&DevStatus::of(server), context.format())?;
     Ok(ExitStatus::Done)
 }
 

@@ -27,7 +27,7 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     let draft = input::read(&args)?;
     let access = context.access()?;
     let local = is_this_machine(&access.server);
-    let project = draft.project;
+    let project = draft.project.or(access.project);
     let spec = origin::complete(draft, local, context.printer).await?.into_spec();
     validate(&spec, local)?;
     let client = context.client_for(access)?;

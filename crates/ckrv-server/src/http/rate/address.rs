@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -17,6 +18,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::{Standing, WINDOW, refused, standings};
+use crate::error::ApiError;
 use crate::state::AppState;
 
 const NAME: &str = "address";
@@ -88,6 +90,27 @@ pub async fn limit(State(state): State<AppState>, request: Request, next: Next) 
         return refusal;
     }
     response
+}
+
+/// Where a request comes from, as far as our own proxies vouch for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// What limits count by: one customer, whichever of their addresses they use.
+    pub fn bucket(self) -> IpAddr {
+        bucket(self.0)
+    }
+}
+
+impl FromRequestParts<AppState> for ClientAddress {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let ConnectInfo(peer) = peer.ok_or(ApiError::Internal("a connection has no address"))?;
+        Ok(Self(client(&parts.headers, peer.ip(), state.config.trusted_proxies).to_canonical()))
+    }
 }
 
 /// The address that asks: the connection's own, or the one that the outermost of our own proxies saw.

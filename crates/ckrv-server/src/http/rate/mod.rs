@@ -5,7 +5,7 @@
 //! per key lies in the database and so holds over replicas.
 
 pub mod address;
-mod key;
+mod caller;
 
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
@@ -17,7 +17,7 @@ use ckrv_types::{Problem, ProblemCode};
 
 use crate::error::ApiError;
 
-pub use key::charge_key;
+pub use caller::charge_caller;
 
 const WINDOW: Duration = Duration::from_mins(1);
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");

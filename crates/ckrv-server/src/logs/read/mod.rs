@@ -18,7 +18,7 @@ use ckrv_types::JobId;
 use ckrv_types::log::JobLine;
 use futures::Stream;
 
-use crate::auth::Auth;
+use crate::auth::{Caller, Read};
 use crate::error::ApiResult;
 use crate::http::extract::{Path, Query};
 use crate::http::problems::{Authenticated, BadRequest, Gone, NotAcceptable, NotFound};
@@ -48,14 +48,14 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
         Authenticated, BadRequest, NotFound, NotAcceptable, Gone))]
 pub(super) async fn read(
     State(state): State<AppState>,
-    auth: Auth,
+    auth: Caller<Read>,
     Path(job): Path<JobId>,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let request = Request::new(&query, &headers)?;
-    let slot = state.streams.open(auth.key)?;
-    match Reader::open(state, auth, job, request, slot).await? {
+    let slot = state.streams.open(auth.principal)?;
+    match Reader::open(state, auth.into_auth(), job, request, slot).await? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(reader) => {
             let headers = [

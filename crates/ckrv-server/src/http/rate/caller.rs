@@ -1,23 +1,23 @@
-//! The limit per API key, exact over all replicas.
+//! The limit per API key or person, exact over all replicas.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::http::Extensions;
-use ckrv_types::KeyId;
 
 use super::{Standing, WINDOW, refused, standings};
+use crate::auth::Principal;
 use crate::db::rate_limits;
 use crate::error::ApiResult;
 use crate::state::AppState;
 
 const NAME: &str = "key";
 
-/// Charges an authenticated request to its key, or refuses it. Called by the extractor that found the key.
-pub async fn charge_key(state: &AppState, key: KeyId, extensions: &Extensions) -> ApiResult<()> {
+/// Charges an authenticated request to its caller, or refuses it. Called by the extractor that found the caller.
+pub async fn charge_caller(state: &AppState, caller: Principal, extensions: &Extensions) -> ApiResult<()> {
     let Some(per_minute) = NonZeroU32::new(state.config.rate_per_key) else { return Ok(()) };
     let interval = WINDOW / per_minute.get();
-    let arrives_in = rate_limits::charge(&state.db, &format!("key:{key}"), interval, WINDOW).await?;
+    let arrives_in = rate_limits::charge(&state.db, &bucket(caller), interval, WINDOW).await?;
     let standing = match arrives_in {
         Ok(ahead) => Standing { name: NAME, per_minute, remaining: remaining(ahead, interval), reset: ahead },
         Err(reset) => Standing { name: NAME, per_minute, remaining: 0, reset },
@@ -25,7 +25,15 @@ pub async fn charge_key(state: &AppState, key: KeyId, extensions: &Extensions) -
     if let Some(standings) = standings(extensions) {
         standings.note(standing);
     }
-    if arrives_in.is_err() { Err(refused("API key", standing)) } else { Ok(()) }
+    if arrives_in.is_err() { Err(refused("caller", standing)) } else { Ok(()) }
+}
+
+/// All programs of a person share one.
+fn bucket(caller: Principal) -> String {
+    match caller {
+        Principal::Key(key) => format!("key:{key}"),
+        Principal::User { user, .. } => format!("user:{user}"),
+    }
 }
 
 /// Requests that fit between the allowance's end and how far ahead of its time the key already is.

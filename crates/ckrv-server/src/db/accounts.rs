@@ -1,0 +1,106 @@
+//! People who are known by a name and a password of this installation's own.
+
+use ckrv_types::identity::Role;
+use ckrv_types::{OrgId, UserId};
+use sqlx::types::Uuid;
+use sqlx::{FromRow, PgConnection};
+
+/// A local account.
+#[derive(FromRow)]
+pub struct Account {
+    #[sqlx(rename = "user_id")]
+    user: Uuid,
+    /// PHC string.
+    pub password_hash: String,
+    pub suspended: bool,
+}
+
+impl Account {
+    pub const fn user(&self) -> UserId {
+        UserId::from_uuid(self.user)
+    }
+}
+
+/// Whether a local account can have this login name; the schema says the same.
+pub fn is_login(login: &str) -> bool {
+    let outer = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = login.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|byte| outer(*byte) || b"._-".contains(byte))
+        && [bytes.first(), bytes.last()].into_iter().flatten().all(|byte| outer(*byte))
+}
+
+/// By its login name, in lower case.
+pub async fn find(system: &mut PgConnection, login: &str) -> Result<Option<Account>, sqlx::Error> {
+    sqlx::query_as(
+        "select a.user_id, a.password_hash, u.suspended_at is not null as suspended
+         from local_accounts a join users u on u.id = a.user_id where a.login = $1",
+    )
+    .bind(login)
+    .fetch_optional(system)
+    .await
+}
+
+/// A person who is to sign in by a password.
+pub struct NewAccount<'a> {
+    pub login: &'a str,
+    pub name: &'a str,
+    pub email: Option<&'a str>,
+    pub password_hash: &'a str,
+    pub org: OrgId,
+    pub role: Role,
+}
+
+/// Makes the person, the account and the membership. `None`: the login name is taken.
+pub async fn create(system: &mut PgConnection, account: &NewAccount<'_>) -> Result<Option<UserId>, sqlx::Error> {
+    let user = UserId::new();
+    sqlx::query("insert into users (id, name, email) values ($1, $2, $3)")
+        .bind(user.uuid())
+        .bind(account.name)
+        .bind(account.email)
+        .execute(&mut *system)
+        .await?;
+    let made = sqlx::query(
+        "insert into local_accounts (login, user_id, password_hash) values ($1, $2, $3) on conflict (login) do nothing",
+    )
+    .bind(account.login)
+    .bind(user.uuid())
+    .bind(account.password_hash)
+    .execute(&mut *system)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Ok(None);
+    }
+    sqlx::query("insert into members (org_id, user_id, role) values ($1, $2, $3)")
+        .bind(account.org.uuid())
+        .bind(user.uuid())
+        .bind(account.role.as_str())
+        .execute(system)
+        .await?;
+    Ok(Some(user))
+}
+
+/// Gives an account another password. Whether there is such an account.
+pub async fn set_password(system: &mut PgConnection, login: &str, password_hash: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("update local_accounts set password_hash = $2, changed_at = now() where login = $1")
+        .bind(login)
+        .bind(password_hash)
+        .execute(system)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_name_is_what_the_schema_takes() {
+        for login in ["a", "0", "ada", "ada.lovelace", "a-_.b", &"a".repeat(63)] {
+            assert!(is_login(login), "{login}");
+        }
+        for login in ["", "Ada", ".ada", "ada-", "a b", "ä", "a@b", &"a".repeat(64)] {
+            assert!(!is_login(login), "{login}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Where a login is kept.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::{Desk, LOGIN};
+use ckrv_tests::cli::Said;
+
+#[tokio::test]
+async fn without_a_keyring_the_ways_are_named_before_anybody_is_bothered() {
+    let desk = Desk::bare().await;
+    let said = desk.end(desk.begin(&[])).await.exits(1);
+    said.tells(&["there is no keyring", "CKRV_KEY_FILE", "CKRV_PASSPHRASE_FILE", "--insecure-storage", "CKRV_TOKEN"]);
+    let mut db = desk.db().await;
+    let asked: i64 = sqlx::query_scalar("select count(*) from device_codes").fetch_one(&mut db).await.unwrap();
+    assert_eq!(asked, 0);
+    assert!(!desk.credentials().exists());
+}
+
+#[tokio::test]
+async fn an_encrypted_file_holds_no_token_and_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = Desk::new().await;
+    desk.login(&[]).await;
+    let kept = desk.kept();
+    assert!(!kept.contains("ck_refresh") && !kept.contains("eyJ"), "{kept}");
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(desk.credentials()), 0o600);
+    assert_eq!(mode(desk.credentials().parent().unwrap().to_owned()), 0o700);
+    for entry in ["profiles/default.json", "profile"] {
+        let text = std::fs::read_to_string(desk.home.path().join("ckrv").join(entry)).unwrap();
+        assert!(!text.contains("ck_") && !text.contains("eyJ"), "{entry}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_passphrase_opens_a_login() {
+    let mut desk = Desk::bare().await;
+    let path = desk.file("passphrase", "correct horse\n");
+    desk.variables.push(("CKRV_PASSPHRASE_FILE", path));
+    desk.login(&[]).await;
+    desk.says(&["list"]).await.exits(0);
+    assert!(desk.says(&["cloud", "whoami"]).await.exits(0).out.contains("encrypted with your passphrase"));
+    desk.file("passphrase", "wrong horse\n");
+    desk.says(&["list"]).await.exits(4).tells(&["cannot decrypt"]);
+    desk.variables.clear();
+    desk.says(&["list"]).await.exits(4).tells(&["CKRV_PASSPHRASE_FILE"]);
+}
+
+/// A session of its own with an unlocked keyring: what a desktop has, without one.
+const SESSION: &str =
+    "echo keyring-password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1 && exec \"$@\"";
+
+/// Whether this machine has what makes such a session.
+fn has_keyring() -> bool {
+    let search = std::env::var_os("PATH").unwrap();
+    let is_there = |program: &str| std::env::split_paths(&search).any(|folder| folder.join(program).is_file());
+    let missing = ["dbus-run-session", "gnome-keyring-daemon"].into_iter().find(|program| !is_there(program));
+    if let Some(missing) = missing {
+        println!("skipped: {missing} is not installed (apt-get install gnome-keyring dbus)");
+    }
+    missing.is_none()
+}
+
+/// Runs a shell script where there is a keyring. `CKRV` and `SERVER` are set.
+async fn in_session(desk: &Desk, script: &str) -> Said {
+    let mut command = Command::new("dbus-run-session");
+    command.args(["--", "sh", "-c", SESSION, "sh", "sh", "-euc", script]).env_clear().current_dir(desk.home.path());
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", desk.home.path());
+    command.env("XDG_RUNTIME_DIR", desk.home.path()).env("CKRV_HOME", desk.home.path().join("ckrv"));
+    command.env("CKRV", ckrv_tests::stack::program("ckrv")).env("SERVER", desk.stack.server_url());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command.spawn().unwrap();
+    let output = tokio::time::timeout(2 * LOGIN, child.wait_with_output()).await.expect("it ends").unwrap();
+    Said::by("sh", &[script], output)
+}
+
+#[tokio::test]
+async fn the_secret_service_keeps_the_key_of_a_login() {
+    if !has_keyring() {
+        return;
+    }
+    let desk = Desk::bare().await;
+    let script = "$CKRV cloud login --server $SERVER; $CKRV list; $CKRV cloud whoami; cp $CKRV_HOME/credentials/default kept; \
+                  $CKRV cloud logout; if $CKRV list; then exit 9; else test $? = 4; fi; cp kept $CKRV_HOME/credentials/default; \
+                  if $CKRV list; then exit 9; else test $? = 4; fi";
+    let (said, ()) = tokio::join!(in_session(&desk, script), desk.decide("approved"));
+    let said = said.exits(0).prints(&["encrypted; the key is in the system's keyring", "Ada"]);
+    // The key was forgotten with the login.
+    said.tells(&["has no key named `default at http://127.0.0.1"]);
+    let kept = std::fs::read_to_string(desk.home.path().join("kept")).unwrap();
+    assert!(kept.contains(r#""in":"keyring""#) && !kept.contains("ck_refresh") && !kept.contains("eyJ"), "{kept}");
+}
