@@ -52,3 +52,12 @@ tolerations: {{ toYaml . | nindent 2 }}
 affinity: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* The server's address as browsers reach it; empty: nobody said. */ -}}
+{{- define "ckrv.publicUrl" -}}
+{{- with .Values.server -}}
+{{- if .publicUrl }}{{ trimSuffix "/" .publicUrl }}
+{{- else if and .ingress.enabled .ingress.host }}{{ ternary "https" "http" (ne .ingress.tlsSecret "") }}://{{ .ingress.host }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
