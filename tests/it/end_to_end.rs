@@ -333,6 +333,11 @@ async fn without_a_control_plane_the_user_is_told_how_to_get_one() {
             .env("HOME", home.path())
             .current_dir(home.path());
         let said = Said::new(arguments, command.output().await.unwrap()).exits(4);
-        said.tells(&["error: no control plane to talk to", "hint: `ckrv dev --detach`", "CKRV_SERVER and CKRV_TOKEN"]);
+        said.tells(&[
+            "error: no control plane to talk to",
+            "hint: `ckrv dev --detach`",
+            "`ckrv cloud login --server URL`",
+            "CKRV_SERVER with CKRV_TOKEN",
+        ]);
     }
 }

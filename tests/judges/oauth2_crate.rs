@@ -52,7 +52,7 @@ async fn the_oauth2_crate_is_let_in_by_device_refreshes_and_revokes() {
     revoke.request_async(&send).await.expect("it is revoked");
     match client.exchange_refresh_token(&of(&second)).request_async(&send).await {
         Err(RequestTokenError::ServerResponse(error)) => {
-            assert_eq!(error.error(), &BasicErrorResponseType::InvalidGrant)
+            assert_eq!(error.error(), &BasicErrorResponseType::InvalidGrant);
         }
         other => panic!("after it was revoked: {other:?}"),
     }

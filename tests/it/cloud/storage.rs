@@ -53,6 +53,7 @@ const SESSION: &str =
     "echo keyring-password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1 && exec \"$@\"";
 
 /// Whether this machine has what makes such a session.
+#[expect(clippy::print_stdout, reason = "why a test is skipped")]
 fn has_keyring() -> bool {
     let search = std::env::var_os("PATH").unwrap();
     let is_there = |program: &str| std::env::split_paths(&search).any(|folder| folder.join(program).is_file());

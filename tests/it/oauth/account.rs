@@ -19,7 +19,7 @@ async fn a_person_sees_a_program_that_was_let_in_and_ends_its_login() {
     let authority = Authority::start().await;
     let mut browser = authority.browser().await;
     let ask = [("host", "ada's laptop")];
-    let device = Device::of(&authority.client_post("/oauth/device_authorization", &ask).await.is_good());
+    let device = Device::of(&authority.client_post("/oauth/device_authorization", &ask).await.good());
     authority.approve(&mut browser, &device).await;
     let tokens = authority.poll(&device).await.tokens();
     assert_eq!(authority.knocks(&tokens.access).await, 200);
@@ -59,6 +59,6 @@ async fn nobody_ends_what_is_another_persons() {
     for path in [format!("/account/logins/{login}/revoke"), format!("/account/sessions/{session}/revoke")] {
         eves.post(authority.url(&path), &[("csrf", &csrf)], None).await;
     }
-    authority.refresh(&tokens.refresh).await.is_good();
+    authority.refresh(&tokens.refresh).await.good();
     assert_eq!(browser.open(authority.url("/account")).await.url.path(), "/account");
 }

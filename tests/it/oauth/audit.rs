@@ -57,7 +57,7 @@ async fn both_answers_to_an_authorization_request_are_in_the_audit_log() {
 async fn the_reuse_of_a_refresh_token_is_in_the_audit_log() {
     let authority = Authority::start().await;
     let first = authority.login().await.refresh;
-    authority.refresh(&first).await.is_good();
+    authority.refresh(&first).await.good();
     authority.time_passes("11 seconds").await;
     authority.refresh(&first).await.is_refused("invalid_grant");
     authority.refresh(&first).await.is_refused("invalid_grant");
@@ -71,7 +71,7 @@ async fn the_replay_of_a_code_is_in_the_audit_log() {
     let authority = Authority::start().await;
     let pkce = Pkce::new();
     let code = authority.code(&pkce).await;
-    authority.exchange(&code, &pkce.verifier).await.is_good();
+    authority.exchange(&code, &pkce.verifier).await.good();
     authority.exchange(&code, &pkce.verifier).await.is_refused("invalid_grant");
     assert_eq!(entry(&authority, "login.revoked").await["detail"]["for"], "code-reuse");
 }
@@ -81,7 +81,7 @@ async fn a_programs_own_revocation_is_in_the_audit_log_once() {
     let authority = Authority::start().await;
     let tokens = authority.login().await;
     for token in [&tokens.refresh, &tokens.access, &tokens.refresh] {
-        authority.revoke(token).await.is_good();
+        authority.revoke(token).await.good();
     }
     assert_eq!(entry(&authority, "login.revoked").await["detail"]["for"], "client");
 }

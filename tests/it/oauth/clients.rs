@@ -12,7 +12,7 @@ async fn a_client_may_name_itself_by_basic_with_an_empty_secret() {
     let authority = Authority::start().await;
     let refresh = authority.login().await.refresh;
     let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
-    basic(&authority, CLIENT, "", &form).await.is_good();
+    basic(&authority, CLIENT, "", &form).await.good();
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_client_that_fails_by_basic_is_told_by_the_same_scheme() {
         assert_eq!((answer.status, answer.text("error")), (401, "invalid_client"), "{id}:{secret}");
         assert!(answer.header("www-authenticate").starts_with("Basic"), "{answer:?}");
     }
-    authority.refresh(&refresh).await.is_good();
+    authority.refresh(&refresh).await.good();
 }
 
 #[tokio::test]
@@ -65,5 +65,5 @@ async fn a_program_that_knows_an_api_key_is_no_client() {
     let request = authority.http.post(authority.url("/oauth/token")).bearer_auth(key).form(&form);
     let answer = Answer::of(request).await;
     assert!(matches!(answer.status, 400 | 401), "{answer:?}");
-    authority.refresh(&refresh).await.is_good();
+    authority.refresh(&refresh).await.good();
 }

@@ -8,13 +8,13 @@ use super::*;
 async fn a_code_and_its_verifier_are_exchanged_for_tokens() {
     let authority = Authority::start().await;
     let pkce = Pkce::new();
-    let answer = authority.exchange(&authority.code(&pkce).await, &pkce.verifier).await.is_good();
+    let answer = authority.exchange(&authority.code(&pkce).await, &pkce.verifier).await.good();
     assert_eq!((answer.text("token_type"), &answer.body["expires_in"]), ("Bearer", &600.into()));
     assert_eq!(answer.text("scope"), "read run manage");
     assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json", "no-store"));
     let tokens = answer.tokens();
     assert_eq!(authority.knocks(&tokens.access).await, 200);
-    authority.refresh(&tokens.refresh).await.is_good();
+    authority.refresh(&tokens.refresh).await.good();
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_stranger_who_saw_a_code_revokes_nothing_with_it() {
     let answer = authority.post("/oauth/token", &foreign).await;
     assert!(matches!(answer.text("error"), "invalid_client" | "invalid_grant"), "{answer:?}");
     assert_eq!(authority.knocks(&tokens.access).await, 200);
-    authority.refresh(&tokens.refresh).await.is_good();
+    authority.refresh(&tokens.refresh).await.good();
 }
 
 #[tokio::test]
@@ -149,5 +149,5 @@ async fn a_code_gives_the_scopes_that_were_agreed_to() {
     let request = authority.authorize_url(&[&pkce.request()[..], &[("scope", "read")]].concat());
     let back = people::authorize(&mut authority.browser().await, &request).await;
     let code = parameter(&back, "code").unwrap();
-    assert_eq!(authority.exchange(&code, &pkce.verifier).await.is_good().text("scope"), "read");
+    assert_eq!(authority.exchange(&code, &pkce.verifier).await.good().text("scope"), "read");
 }

@@ -174,7 +174,7 @@ async fn who_has_not_signed_in_does_so_first_and_then_sees_the_same_request() {
     let page = browser.submit(page.form("/login").fill("login", ADA).fill("password", people::PASSWORD)).await;
     let page = browser.submit(page.form("/oauth/authorize/decide").press("decision", "approve")).await;
     let code = parameter(&page.leaves_for.expect("the browser goes back"), "code").unwrap();
-    authority.exchange(&code, &pkce.verifier).await.is_good();
+    authority.exchange(&code, &pkce.verifier).await.good();
 }
 
 #[tokio::test]

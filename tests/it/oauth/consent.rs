@@ -28,7 +28,7 @@ async fn a_user_code_is_read_without_case_and_punctuation() {
 #[tokio::test]
 async fn a_link_with_the_code_fills_it_in_and_approves_nothing() {
     let authority = Authority::start().await;
-    let answer = authority.client_post("/oauth/device_authorization", &[]).await.is_good();
+    let answer = authority.client_post("/oauth/device_authorization", &[]).await.good();
     let mut browser = authority.browser().await;
     let page = browser.open(answer.text("verification_uri_complete")).await;
     assert_eq!(page.form("/device").value("code"), Some(answer.text("user_code")));
@@ -64,7 +64,7 @@ async fn who_follows_a_link_signs_in_and_comes_back_to_the_code() {
 async fn the_question_names_the_client_the_address_the_host_the_time_and_the_scopes() {
     let authority = Authority::start().await;
     let ask = [("scope", "read run"), ("host", "ada's laptop")];
-    let device = Device::of(&authority.client_post("/oauth/device_authorization", &ask).await.is_good());
+    let device = Device::of(&authority.client_post("/oauth/device_authorization", &ask).await.good());
     let page = authority.types(&mut authority.browser().await, &device.user_code).await;
     let shown = page.texts("main").join(" ");
     let date = authority.value("select to_char(now() at time zone 'utc', 'FMDD Mon YYYY')").await;
@@ -81,7 +81,7 @@ async fn what_a_device_says_of_itself_is_text_of_bounded_length() {
     let authority = Authority::start().await;
     let host = format!("<script>alert(1)</script>\u{202e}\u{7}{}", "x".repeat(500));
     let ask = [("host", host.as_str())];
-    let device = Device::of(&authority.client_post("/oauth/device_authorization", &ask).await.is_good());
+    let device = Device::of(&authority.client_post("/oauth/device_authorization", &ask).await.good());
     let page = authority.types(&mut authority.browser().await, &device.user_code).await;
     let shown = page.texts("main").join(" ");
     assert!(!page.text.contains("<script") && shown.contains("<script>alert(1)</script>"), "{}", page.text);
@@ -164,7 +164,7 @@ async fn a_person_of_several_organizations_says_which_one_a_device_acts_in() {
     let form = authority.types(&mut browser, &device.user_code).await.form("/device/decide");
     browser.submit(form.fill("org", &other.to_string()).press("decision", "approve")).await;
     let tokens = authority.poll(&device).await.tokens();
-    let answer = Answer::of(authority.http.get(authority.url("/v1/whoami")).bearer_auth(tokens.access)).await.is_good();
+    let answer = Answer::of(authority.http.get(authority.url("/v1/whoami")).bearer_auth(tokens.access)).await.good();
     assert_eq!((answer.text("org"), answer.text("org_name")), (other.to_string().as_str(), "neighbours"));
 }
 

@@ -37,14 +37,14 @@ async fn a_user_code_is_two_fours_of_twenty_letters() {
 #[tokio::test]
 async fn a_device_is_told_how_long_its_codes_live_and_how_often_to_ask() {
     let authority = Authority::start().await;
-    let answer = authority.client_post(ASK, &[]).await.is_good();
+    let answer = authority.client_post(ASK, &[]).await.good();
     assert_eq!((&answer.body["expires_in"], &answer.body["interval"]), (&600.into(), &5.into()));
 }
 
 #[tokio::test]
 async fn the_verification_addresses_are_the_issuers_own() {
     let authority = Authority::with(&["--public-url", "https://ckrv.example.com"]).await;
-    let answer = authority.client_post(ASK, &[]).await.is_good();
+    let answer = authority.client_post(ASK, &[]).await.good();
     assert_eq!(answer.text("verification_uri"), "https://ckrv.example.com/device");
     let complete = format!("https://ckrv.example.com/device?code={}", answer.text("user_code"));
     assert_eq!(answer.text("verification_uri_complete"), complete);
@@ -52,7 +52,7 @@ async fn the_verification_addresses_are_the_issuers_own() {
 
 #[tokio::test]
 async fn codes_are_json_that_nobody_may_store() {
-    let answer = Authority::start().await.client_post(ASK, &[]).await.is_good();
+    let answer = Authority::start().await.client_post(ASK, &[]).await.good();
     assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json", "no-store"));
 }
 
@@ -75,9 +75,9 @@ async fn a_scope_that_nobody_knows_is_refused_before_anybody_is_bothered() {
 #[tokio::test]
 async fn a_device_gets_the_scopes_that_it_asked_for_and_is_told_which() {
     let authority = Authority::start().await;
-    let device = Device::of(&authority.client_post(ASK, &[("scope", "read")]).await.is_good());
+    let device = Device::of(&authority.client_post(ASK, &[("scope", "read")]).await.good());
     authority.approve(&mut authority.browser().await, &device).await;
-    let answer = authority.poll(&device).await.is_good();
+    let answer = authority.poll(&device).await.good();
     assert_eq!(answer.text("scope"), "read");
     assert_eq!(part(answer.text("access_token"), 1)["scope"], "read");
 }
@@ -87,5 +87,5 @@ async fn a_device_that_names_no_scope_gets_all_and_is_told_so() {
     let authority = Authority::start().await;
     let device = authority.device().await;
     authority.approve(&mut authority.browser().await, &device).await;
-    assert_eq!(authority.poll(&device).await.is_good().text("scope"), "read run manage");
+    assert_eq!(authority.poll(&device).await.good().text("scope"), "read run manage");
 }

@@ -7,7 +7,7 @@ use super::*;
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
 async fn metadata(authority: &Authority) -> Value {
-    let answer = Answer::of(authority.http.get(authority.url(METADATA))).await.is_good();
+    let answer = Answer::of(authority.http.get(authority.url(METADATA))).await.good();
     assert_eq!(answer.header("content-type"), "application/json");
     answer.body
 }
@@ -39,7 +39,7 @@ async fn every_address_in_the_metadata_is_served() {
         assert_eq!(answer.status, expected, "{endpoint}: {answer:?}");
         assert_eq!(Answer::of(authority.http.get(at(endpoint))).await.status, 405, "{endpoint}");
     }
-    assert!(Answer::of(authority.http.get(at("jwks_uri"))).await.is_good().body["keys"].is_array());
+    assert!(Answer::of(authority.http.get(at("jwks_uri"))).await.good().body["keys"].is_array());
     let page = authority.browser().await.open(at("authorization_endpoint")).await;
     assert_eq!(page.status, 400, "{}", page.text);
 }
@@ -80,7 +80,7 @@ async fn the_metadata_promises_what_is_kept_and_nothing_more() {
 async fn each_scope_in_the_metadata_can_be_asked_for() {
     let authority = Authority::start().await;
     for scope in list(&metadata(&authority).await, "scopes_supported") {
-        authority.client_post("/oauth/device_authorization", &[("scope", scope)]).await.is_good();
+        authority.client_post("/oauth/device_authorization", &[("scope", scope)]).await.good();
     }
 }
 

@@ -187,7 +187,7 @@ impl Authority {
 
     /// A device asks to be let in.
     pub async fn device(&self) -> Device {
-        Device::of(&self.client_post("/oauth/device_authorization", &[]).await.is_good())
+        Device::of(&self.client_post("/oauth/device_authorization", &[]).await.good())
     }
 
     pub async fn poll(&self, device: &Device) -> Answer {
@@ -281,7 +281,7 @@ impl Answer {
     }
 
     #[track_caller]
-    pub fn is_good(self) -> Self {
+    pub fn good(self) -> Self {
         assert_eq!(self.status, 200, "{self:?}");
         self
     }
@@ -294,7 +294,7 @@ impl Answer {
 
     #[track_caller]
     pub fn tokens(self) -> Tokens {
-        let answer = self.is_good();
+        let answer = self.good();
         Tokens { access: answer.text("access_token").to_owned(), refresh: answer.text("refresh_token").to_owned() }
     }
 }

@@ -67,9 +67,9 @@ async fn an_outage_of_the_database_is_503_and_never_pending() {
     };
     let first = [("grant_type", DEVICE_GRANT), ("device_code", pending.code.as_str())];
     post(&first).await.is_refused("authorization_pending");
-    post(&[("grant_type", DEVICE_GRANT), ("device_code", &approved.code)]).await.is_good();
-    authority.refresh(&login.refresh).await.is_good();
-    authority.exchange(&code, &pkce.verifier).await.is_good();
+    post(&[("grant_type", DEVICE_GRANT), ("device_code", &approved.code)]).await.good();
+    authority.refresh(&login.refresh).await.good();
+    authority.exchange(&code, &pkce.verifier).await.good();
 }
 
 #[tokio::test]

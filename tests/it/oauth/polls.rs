@@ -56,7 +56,7 @@ async fn an_approved_device_gets_tokens_that_nobody_may_store() {
     let authority = Authority::start().await;
     let device = authority.device().await;
     authority.approve(&mut authority.browser().await, &device).await;
-    let answer = authority.poll(&device).await.is_good();
+    let answer = authority.poll(&device).await.good();
     assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json", "no-store"));
     assert_eq!((answer.text("token_type"), &answer.body["expires_in"]), ("Bearer", &600.into()));
     assert_eq!(authority.knocks(answer.text("access_token")).await, 200);
@@ -76,7 +76,7 @@ async fn parallel_polls_after_approval_give_exactly_one_set_of_tokens() {
     assert_eq!(authority.value("select count(*) from logins").await, "1");
     assert_eq!(authority.value("select count(*) from refresh_tokens").await, "1");
     let Some(tokens) = given.into_iter().next().map(Answer::tokens) else { unreachable!() };
-    authority.refresh(&tokens.refresh).await.is_good();
+    authority.refresh(&tokens.refresh).await.good();
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_device_code_is_redeemed_once_and_then_worth_nothing() {
     let tokens = authority.poll(&device).await.tokens();
     authority.time_passes("5 seconds").await;
     authority.poll(&device).await.is_refused("invalid_grant");
-    authority.refresh(&tokens.refresh).await.is_good();
+    authority.refresh(&tokens.refresh).await.good();
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn another_clients_poll_fails_and_disturbs_nothing() {
     authority.approve(&mut authority.browser().await, &device).await;
     authority.time_passes("5 seconds").await;
     foreign().await;
-    authority.poll(&device).await.is_good();
+    authority.poll(&device).await.good();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::*;
 async fn each_refresh_gives_new_tokens_that_nobody_may_store() {
     let authority = Authority::start().await;
     let first = authority.login().await;
-    let answer = authority.refresh(&first.refresh).await.is_good();
+    let answer = authority.refresh(&first.refresh).await.good();
     assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json", "no-store"));
     assert_eq!((answer.text("token_type"), &answer.body["expires_in"]), ("Bearer", &600.into()));
     let second = answer.tokens();
@@ -29,16 +29,16 @@ async fn an_answer_that_got_lost_is_given_again_within_ten_seconds() {
     assert_eq!(authority.refresh(&first).await.tokens().refresh, second);
     authority.time_passes("8 seconds").await;
     assert_eq!(authority.refresh(&first).await.tokens().refresh, second);
-    authority.refresh(&second).await.is_good();
+    authority.refresh(&second).await.good();
 }
 
 #[tokio::test]
 async fn a_retry_does_not_make_the_ten_seconds_begin_anew() {
     let authority = Authority::start().await;
     let first = authority.login().await.refresh;
-    authority.refresh(&first).await.is_good();
+    authority.refresh(&first).await.good();
     authority.time_passes("8 seconds").await;
-    authority.refresh(&first).await.is_good();
+    authority.refresh(&first).await.good();
     authority.time_passes("4 seconds").await;
     authority.refresh(&first).await.is_refused("invalid_grant");
 }
@@ -73,10 +73,10 @@ async fn a_refresh_token_of_long_ago_ends_its_family_too() {
 async fn the_end_of_a_family_is_no_other_familys_end() {
     let authority = Authority::start().await;
     let (one, other) = (authority.login().await.refresh, authority.login().await.refresh);
-    authority.refresh(&one).await.is_good();
+    authority.refresh(&one).await.good();
     authority.time_passes("11 seconds").await;
     authority.refresh(&one).await.is_refused("invalid_grant");
-    authority.refresh(&other).await.is_good();
+    authority.refresh(&other).await.good();
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn parallel_refreshes_of_one_token_all_succeed_and_get_the_same_one() {
     let next: BTreeSet<String> = answers.into_iter().map(|answer| answer.tokens().refresh).collect();
     assert_eq!(next.len(), 1, "{next:?}");
     assert_eq!(authority.value("select count(*) from refresh_tokens").await, "2");
-    authority.refresh(next.first().unwrap()).await.is_good();
+    authority.refresh(next.first().unwrap()).await.good();
 }
 
 #[tokio::test]
@@ -95,18 +95,17 @@ async fn a_narrower_scope_narrows_the_access_token_and_not_what_comes_after() {
     let authority = Authority::start().await;
     let first = authority.login().await.refresh;
     let form = [("grant_type", "refresh_token"), ("refresh_token", first.as_str()), ("scope", "read")];
-    let narrow = authority.token(&form).await.is_good();
+    let narrow = authority.token(&form).await.good();
     assert_eq!(narrow.text("scope"), "read");
     assert_eq!(part(narrow.text("access_token"), 1)["scope"], "read");
-    let whole = authority.refresh(narrow.text("refresh_token")).await.is_good();
+    let whole = authority.refresh(narrow.text("refresh_token")).await.good();
     assert_eq!(whole.text("scope"), "read run manage");
 }
 
 #[tokio::test]
 async fn a_scope_that_was_not_agreed_to_is_not_to_be_had_by_refreshing() {
     let authority = Authority::start().await;
-    let device =
-        Device::of(&authority.client_post("/oauth/device_authorization", &[("scope", "read")]).await.is_good());
+    let device = Device::of(&authority.client_post("/oauth/device_authorization", &[("scope", "read")]).await.good());
     authority.approve(&mut authority.browser().await, &device).await;
     let first = authority.poll(&device).await.tokens().refresh;
     for wider in ["read run", "manage", "fly"] {
@@ -115,7 +114,7 @@ async fn a_scope_that_was_not_agreed_to_is_not_to_be_had_by_refreshing() {
     }
     // A refusal uses nothing up.
     authority.time_passes("11 seconds").await;
-    assert_eq!(authority.refresh(&first).await.is_good().text("scope"), "read");
+    assert_eq!(authority.refresh(&first).await.good().text("scope"), "read");
 }
 
 #[tokio::test]
@@ -126,7 +125,7 @@ async fn another_clients_refresh_fails_and_disturbs_nothing() {
     let answer = authority.post("/oauth/token", &form).await;
     assert!(matches!(answer.text("error"), "invalid_client" | "invalid_grant"), "{answer:?}");
     authority.time_passes("11 seconds").await;
-    authority.refresh(&first).await.is_good();
+    authority.refresh(&first).await.good();
 }
 
 #[tokio::test]
@@ -139,7 +138,7 @@ async fn a_mistyped_refresh_token_is_no_grant_and_disturbs_nothing() {
     for wrong in [mistyped.as_str(), &first[..first.len() - 1], "nonsense"] {
         authority.refresh(wrong).await.is_refused("invalid_grant");
     }
-    authority.refresh(&first).await.is_good();
+    authority.refresh(&first).await.good();
 }
 
 #[tokio::test]

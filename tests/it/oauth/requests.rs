@@ -24,17 +24,17 @@ async fn a_parameter_that_comes_twice_spoils_a_request() {
         }
     }
     authority.poll(&device).await.is_refused("authorization_pending");
-    authority.refresh(&refresh).await.is_good();
+    authority.refresh(&refresh).await.good();
 }
 
 #[tokio::test]
 async fn a_parameter_without_a_value_counts_as_left_out() {
     let authority = Authority::start().await;
     authority.token(&[("grant_type", "")]).await.is_refused("invalid_request");
-    let answer = authority.client_post("/oauth/device_authorization", &[("scope", "")]).await.is_good();
+    let answer = authority.client_post("/oauth/device_authorization", &[("scope", "")]).await.good();
     let device = Device::of(&answer);
     authority.approve(&mut authority.browser().await, &device).await;
-    assert_eq!(authority.poll(&device).await.is_good().text("scope"), "read run manage");
+    assert_eq!(authority.poll(&device).await.good().text("scope"), "read run manage");
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_parameter_that_nobody_knows_is_ignored() {
     let authority = Authority::start().await;
     let refresh = authority.login().await.refresh;
     let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("audience", "x"), ("x", "")];
-    authority.token(&form).await.is_good();
+    authority.token(&form).await.good();
 }
 
 #[tokio::test]

@@ -41,9 +41,9 @@ async fn a_refresh_token_that_was_exchanged_already_ends_its_login_too() {
 async fn a_revocation_ends_one_login_and_no_other() {
     let authority = Authority::start().await;
     let (one, other) = (authority.login().await, authority.login().await);
-    authority.revoke(&one.refresh).await.is_good();
+    authority.revoke(&one.refresh).await.good();
     assert_eq!(authority.knocks(&other.access).await, 200);
-    authority.refresh(&other.refresh).await.is_good();
+    authority.refresh(&other.refresh).await.good();
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn another_client_revokes_nothing() {
         let answer = authority.post("/oauth/revoke", &form).await;
         assert!(matches!(answer.text("error"), "invalid_client" | "invalid_request"), "{answer:?}");
     }
-    authority.refresh(&tokens.refresh).await.is_good();
+    authority.refresh(&tokens.refresh).await.good();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::*;
 const WITHIN: Duration = Duration::from_secs(90);
 
 async fn published(authority: &Authority, replica: &Replica) -> Vec<String> {
-    let keys = Answer::of(authority.http.get(replica.url().join("/oauth/jwks.json").unwrap())).await.is_good();
+    let keys = Answer::of(authority.http.get(replica.url().join("/oauth/jwks.json").unwrap())).await.good();
     let keys = keys.body["keys"].as_array().unwrap().clone();
     keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
@@ -23,7 +23,7 @@ async fn signs_with(authority: &Authority, replica: &Replica, refresh_token: &mu
 async fn the_published_keys_are_public_and_say_what_they_are_for() {
     let authority = Authority::start().await;
     let token = authority.login().await.access;
-    let answer = Answer::of(authority.http.get(authority.url("/oauth/jwks.json"))).await.is_good();
+    let answer = Answer::of(authority.http.get(authority.url("/oauth/jwks.json"))).await.good();
     let key = &answer.body["keys"][0];
     for (member, value) in [("kty", "OKP"), ("crv", "Ed25519"), ("use", "sig"), ("alg", "EdDSA")] {
         assert_eq!(key[member], value, "{key}");

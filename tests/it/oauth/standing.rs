@@ -80,7 +80,7 @@ async fn a_viewers_program_sees_and_submits_nothing() {
     let authority = Authority::start().await;
     authority.person("eve", Role::Viewer).await;
     let token = authority.login_of("eve").await.access;
-    let answer = whoami(&authority, &token, None).await.is_good();
+    let answer = whoami(&authority, &token, None).await.good();
     assert_eq!((&answer.body["scopes"], &answer.body["user"]["role"]), (&json!(["read"]), &json!("viewer")));
     assert_eq!(submits(&authority, &token).await, 403);
     assert_eq!(Answer::of(authority.http.get(authority.url("/v1/jobs")).bearer_auth(&token)).await.status, 200);
@@ -114,11 +114,11 @@ async fn a_program_may_act_in_another_organization_of_the_persons_own() {
     let other = another_organization(&authority, "neighbours").await;
     people::join(&mut authority.on.sql().await, other, authority.ada, Role::Viewer).await;
     for name in [other.to_string().as_str(), "neighbours"] {
-        let answer = whoami(&authority, &token, Some(name)).await.is_good();
+        let answer = whoami(&authority, &token, Some(name)).await.good();
         assert_eq!((answer.text("org_name"), &answer.body["user"]["role"]), ("neighbours", &json!("viewer")));
         assert_eq!(answer.body["scopes"], json!(["read"]), "the role is that of the organization");
     }
-    assert_eq!(whoami(&authority, &token, None).await.is_good().text("org_name"), "tests");
+    assert_eq!(whoami(&authority, &token, None).await.good().text("org_name"), "tests");
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn the_organization_in_the_header_means_nothing_with_an_api_key() {
     let authority = Authority::start().await;
     another_organization(&authority, "neighbours").await;
     let key = authority.on.keys().api_key.expose();
-    assert_eq!(whoami(&authority, key, Some("neighbours")).await.is_good().text("org_name"), "tests");
+    assert_eq!(whoami(&authority, key, Some("neighbours")).await.good().text("org_name"), "tests");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_login_that_ended_ends_its_access_tokens() {
 async fn who_is_asked_by_whoami_is_shown_no_token() {
     let authority = Authority::start().await;
     let tokens = authority.login().await;
-    let answer = whoami(&authority, &tokens.access, None).await.is_good();
+    let answer = whoami(&authority, &tokens.access, None).await.good();
     assert_eq!(answer.body["user"]["id"], json!(authority.ada));
     assert_eq!(answer.body["user"]["memberships"][0]["org_name"], "tests");
     assert!(!answer.body.to_string().contains("ck_refresh"), "{answer:?}");

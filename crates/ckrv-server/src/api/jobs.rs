@@ -79,7 +79,11 @@ async fn get(State(state): State<AppState>, auth: Caller<Read>, Path(id): Path<J
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancelJob",
     params(("id" = JobId, Path)),
     responses((status = 200, body = Cancelled), Authenticated, NotFound))]
-async fn cancel(State(state): State<AppState>, auth: Caller<Run>, Path(id): Path<JobId>) -> ApiResult<axum::Json<Cancelled>> {
+async fn cancel(
+    State(state): State<AppState>,
+    auth: Caller<Run>,
+    Path(id): Path<JobId>,
+) -> ApiResult<axum::Json<Cancelled>> {
     let mut tx = state.db.tenant(auth.org).await?;
     let head = jobs::lock(&mut tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))?;
     if head.state.is_terminal() {

@@ -109,7 +109,11 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/runners/{id}", tag = "identity", operation_id = "revokeRunner",
     params(("id" = RunnerId, Path)),
     responses((status = 204, description = "It is revoked."), Authenticated, NotFound))]
-async fn revoke(State(state): State<AppState>, auth: Caller<Manage>, Path(id): Path<RunnerId>) -> ApiResult<StatusCode> {
+async fn revoke(
+    State(state): State<AppState>,
+    auth: Caller<Manage>,
+    Path(id): Path<RunnerId>,
+) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     if !runners::revoke(&mut tx, auth.org, id).await? {

@@ -162,7 +162,8 @@ pub struct NewJob<'a> {
 
 /// Accepts a job with its first attempt, and shows it. A foreign-key violation says that there is no such project.
 pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx::Error> {
-    let query = sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+    let query =
+        sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
     let (project, created_at): (Uuid, OffsetDateTime) = query
         .bind(job.id.uuid())
         .bind(job.org.uuid())

@@ -145,7 +145,7 @@ pub async fn standing(
         "select l.user_id, m.org_id, m.role
          from logins l join users u on u.id = l.user_id
          left join (members m join orgs o on o.id = m.org_id) on m.user_id = l.user_id and
-             case when $2::text is null then m.org_id = l.org_id else o.name = $2 or o.id = $3 end
+             case when $2::text is null then m.org_id = l.org_id when $3::uuid is null then o.name = $2 else o.id = $3 end
          where l.id = $1 and l.revoked_at is null and l.expires_at > now() and u.suspended_at is null",
     )
     .bind(login.uuid())
