@@ -20,7 +20,7 @@ pub struct Config {
     #[arg(long, env = "CKRV_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// The server's address as users and their browsers reach it, such as https://ckrv.example.com: what access tokens are
+    /// The server's address as users and their browsers reach it, such as `https://ckrv.example.com`: what access tokens are
     /// issued by. Absent: http:// and the address to listen on.
     #[arg(long, env = "CKRV_PUBLIC_URL", value_parser = parse_public_url)]
     pub public_url: Option<Url>,
