@@ -82,6 +82,14 @@ async fn last_beat(stack: &Stack, job: JobId) -> OffsetDateTime {
     beat.bind(job.uuid()).fetch_one(&mut stack.sql().await).await.expect("it has beaten")
 }
 
+/// Whether the attempt's row was written after the transaction of the job's newest event: the beat that brings a change of
+/// state is answered at once, the next one's answer is held.
+async fn has_beaten_since_its_last_event(stack: &Stack, job: JobId) -> bool {
+    let since = "select a.xmin <> e.xmin from attempts a join job_events e using (job_id)
+                 where a.job_id = $1 order by e.id desc limit 1";
+    sqlx::query_scalar(since).bind(job.uuid()).fetch_one(&mut stack.sql().await).await.expect("it has begun")
+}
+
 #[tokio::test]
 async fn a_running_agent_is_told_to_stop_long_before_its_workers_next_beat() {
     let beat = Duration::from_secs(20);
@@ -92,8 +100,9 @@ async fn a_running_agent_is_told_to_stop_long_before_its_workers_next_beat() {
     let told = format!("told() {{ echo told; {}; exit 0; }}; trap told TERM", gate.stop("told"));
     let job = stack.submit(&repo.url(), &[], &format!("{told}; echo ready; while :; do sleep 0.05; done")).await;
     stack.until_printed(job, "ready").await;
-    wait_for("the server knows that it runs", JOB, async || {
-        (stack.status(job).await.state == State::Running).then_some(())
+    wait_for("the server holds the answer to a beat", JOB, async || {
+        (stack.status(job).await.state == State::Running && has_beaten_since_its_last_event(&stack, job).await)
+            .then_some(())
     })
     .await;
     let before = last_beat(&stack, job).await;
