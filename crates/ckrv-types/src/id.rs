@@ -150,6 +150,23 @@ typed_id!(
     RunnerId, "rnr", "runner"
 );
 
+typed_id!(
+    /// An entry of the audit log.
+    AuditId, "aud", "audit entry"
+);
+typed_id!(
+    /// A git credential or model key.
+    CredentialId, "crd", "credential"
+);
+typed_id!(
+    /// An invitation to an organization (not its link).
+    InvitationId, "inv", "invitation"
+);
+typed_id!(
+    /// A member of an organization that is no person.
+    ServiceAccountId, "svc", "service account"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

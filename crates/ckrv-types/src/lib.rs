@@ -5,8 +5,10 @@
 
 pub mod artifact;
 pub mod attempt;
+pub mod audit;
 pub mod cause;
 pub mod collection;
+pub mod credential;
 pub mod fsck;
 pub mod id;
 pub mod identity;
@@ -15,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod object;
 pub mod problem;
+pub mod quota;
 pub mod repo_url;
 pub mod runner;
 pub mod secret;
@@ -28,7 +31,10 @@ pub use artifact::Artifact;
 pub use attempt::{Attempt, AttemptId};
 pub use cause::Cause;
 pub use collection::Page;
-pub use id::{JobId, KeyId, LoginId, OrgId, ProjectId, RunnerId, SessionId, UserId};
+pub use id::{
+    AuditId, CredentialId, InvitationId, JobId, KeyId, LoginId, OrgId, ProjectId, RunnerId, ServiceAccountId,
+    SessionId, UserId,
+};
 pub use job::Job;
 pub use problem::{Problem, ProblemCode};
 pub use repo_url::RepoUrl;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::quota::QuotaLimit;
+
 /// The media type of every error body.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -119,6 +121,9 @@ pub struct Problem {
     /// With `sealed`: the last line that was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed_seq: Option<u64>,
+    /// With `quota_exceeded`: which, how much of it is used, its limit, and when it counts from nothing again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaLimit>,
 }
 
 fn about_blank() -> String {
@@ -148,6 +153,7 @@ impl Problem {
             errors: Vec::new(),
             expected_seq: None,
             sealed_seq: None,
+            quota: None,
         }
     }
 
