@@ -219,7 +219,11 @@ async fn another_organization(stack: &Stack) -> Secret {
         sqlx::query("insert into projects (id, org_id, name) values ($2, $1, 'default')")
             .bind(org_id)
             .bind(project.uuid()),
-        sqlx::query("insert into api_keys (id, org_id, name, token_hash) values ($2, $1, 'theirs', $3)")
+        sqlx::query(
+            "with s as (insert into service_accounts (id, org_id, name, role)
+                        values (gen_random_uuid(), $1, 'theirs', 'owner') returning id)
+             insert into api_keys (id, org_id, service_account_id, name, token_hash) select $2, $1, id, 'theirs', $3 from s",
+        )
             .bind(org_id)
             .bind(key.uuid())
             .bind(tokens::hash(api_key.expose())),

@@ -60,7 +60,7 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
     let only = ["cancelJob", "retryJob"];
     judge(Round { url: url.clone(), token, only: &only, without: &[], known: &known }).await;
 
-    let wanted = CreateKey { name: "to-be-revoked".into(), project: None, expires_in_days: None };
+    let wanted = CreateKey { name: "to-be-revoked".into(), ..CreateKey::default() };
     let key = client.create_key(&wanted).await.expect("a key can be made").item.id.to_string();
     judge(Round { url: url.clone(), token, only: &["revokeKey"], without: &[], known: &[("id", key)] }).await;
     let wanted = CreateRunner { name: "to-be-revoked".into(), allow: BTreeMap::new() };

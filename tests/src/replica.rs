@@ -138,8 +138,10 @@ impl Installation {
         let mut sql = self.sql().await;
         sqlx::query(
             "with o as (insert into orgs (id, name) values ($1, $2) returning id),
-                  p as (insert into projects (id, org_id, name) select $3, id, 'default' from o)
-             insert into api_keys (id, org_id, name, token_hash) select $4, id, 'test', $5 from o",
+                  p as (insert into projects (id, org_id, name) select $3, id, 'default' from o),
+                  s as (insert into service_accounts (id, org_id, name, role)
+                        select gen_random_uuid(), id, 'test', 'owner' from o returning id, org_id)
+             insert into api_keys (id, org_id, service_account_id, name, token_hash) select $4, org_id, id, 'test', $5 from s",
         )
         .bind(org.uuid())
         .bind(name)

@@ -1,14 +1,15 @@
 //! What an administrator does with the database's own rights, outside of the API: the first organization of a new
 //! installation, and people who sign in by a password.
 
-use ckrv_types::identity::{Bootstrapped, Role};
+use ckrv_types::identity::{Bootstrapped, Role, Scope};
 use ckrv_types::token::TokenKind;
-use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId, Secret, UserId};
+use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId, UserId};
 use serde_json::json;
 
-use crate::auth::{passwords, tokens};
+use crate::auth::{KeyOwner, passwords, tokens};
 use crate::db::accounts::{self, NewAccount};
 use crate::db::audit::{self, Actor, Entry};
+use crate::db::keys::{self, NewKey};
 use crate::db::{Db, Tx, orgs, runners};
 
 /// Why nothing was made.
@@ -49,12 +50,24 @@ async fn insert(tx: &mut Tx, org_name: &str, namespaces: &[String]) -> Result<Bo
         .bind(org.uuid())
         .execute(&mut **tx)
         .await?;
-    sqlx::query("insert into api_keys (id, org_id, name, token_hash) values ($1, $2, 'bootstrap', $3)")
-        .bind(key.uuid())
+    let account = ServiceAccountId::new();
+    sqlx::query("insert into service_accounts (id, org_id, name, role) values ($1, $2, 'bootstrap', 'owner')")
+        .bind(account.uuid())
         .bind(org.uuid())
-        .bind(tokens::hash(api_key.expose()))
         .execute(&mut **tx)
         .await?;
+    let new = NewKey {
+        id: key,
+        org,
+        owner: KeyOwner::ServiceAccount(account),
+        name: "bootstrap",
+        scopes: &Scope::ALL,
+        projects: &[],
+        hash: tokens::hash(api_key.expose()),
+        expires_in_days: None,
+        rotated_from: None,
+    };
+    keys::create(tx, &new).await?;
     sqlx::query("insert into runners (id, org_id, name, token_hash) values ($1, $2, 'default', $3)")
         .bind(runner.uuid())
         .bind(org.uuid())

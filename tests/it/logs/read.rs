@@ -1,3 +1,4 @@
+use ckrv_types::identity::CreateKey;
 use ckrv_types::{Cause, ProblemCode};
 use futures::StreamExt as _;
 use reqwest::StatusCode;
@@ -159,20 +160,17 @@ async fn what_is_not_there_not_yours_or_no_longer_kept_is_told_apart() {
 async fn a_key_of_another_project_sees_no_log() {
     let fixture = Fixture::new().await;
     let mut sql = fixture.installation.sql().await;
-    let key = ckrv_types::KeyId::new();
-    let token = ckrv_server::auth::tokens::random(ckrv_types::token::TokenKind::Live, key);
-    sqlx::query(
-        "with p as (insert into projects (id, org_id, name) values (gen_random_uuid(), $1, 'other') returning id, org_id)
-         insert into api_keys (id, org_id, project_id, name, token_hash) select $2, org_id, id, 'narrow', $3 from p",
-    )
-    .bind(fixture.installation.keys().org.uuid())
-    .bind(key.uuid())
-    .bind(&ckrv_server::auth::tokens::hash(token.expose())[..])
-    .execute(&mut sql)
-    .await
-    .unwrap();
+    let project = ckrv_types::ProjectId::new();
+    sqlx::query("insert into projects (id, org_id, name) values ($1, $2, 'other')")
+        .bind(project.uuid())
+        .bind(fixture.installation.keys().org.uuid())
+        .execute(&mut sql)
+        .await
+        .unwrap();
+    let wanted = CreateKey { name: "narrow".into(), projects: vec![project], ..CreateKey::default() };
+    let token = fixture.installation.client().create_key(&wanted).await.unwrap().token;
     let url = fixture.url(&format!("/v1/jobs/{}/logs", fixture.job));
-    let response = fixture.http.get(url).bearer_auth(token.expose()).send().await.unwrap();
+    let response = fixture.http.get(url).bearer_auth(token).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
 }
 

@@ -126,7 +126,7 @@ async fn what_is_another_organizations_is_not_there() {
     let other = on.organization("other").await;
     let theirs = on.replica.client(&other.api_key);
     let job = submit(&theirs, spec()).await.id;
-    let key = theirs.create_key(&CreateKey { name: "k".into(), project: None, expires_in_days: None }).await.unwrap();
+    let key = theirs.create_key(&CreateKey { name: "k".into(), ..CreateKey::default() }).await.unwrap();
     let runner = theirs.create_runner(&CreateRunner { name: "r".into(), allow: BTreeMap::new() }).await.unwrap();
     let ours = on.client();
     for (job, key, runner) in [(job, key.item.id, runner.item.id), (JobId::new(), KeyId::new(), RunnerId::new())] {
@@ -159,7 +159,12 @@ async fn a_key_of_one_project_sees_nothing_of_another_and_manages_nothing() {
         .unwrap();
     let whole = on.client();
     let made = whole
-        .create_key(&CreateKey { name: "narrow".into(), project: Some(second), expires_in_days: Some(1) })
+        .create_key(&CreateKey {
+            name: "narrow".into(),
+            projects: vec![second],
+            expires_in_days: Some(1),
+            ..CreateKey::default()
+        })
         .await
         .unwrap();
     let narrow = on.replica.client(&ckrv_types::Secret::new(made.token));
@@ -193,7 +198,7 @@ async fn a_revoked_or_expired_key_is_refused_here_at_once_and_on_other_replicas_
     let other = on.another_replica(Loops::Off).await;
     let made = on
         .client()
-        .create_key(&CreateKey { name: "short".into(), project: None, expires_in_days: Some(1) })
+        .create_key(&CreateKey { name: "short".into(), expires_in_days: Some(1), ..CreateKey::default() })
         .await
         .unwrap();
     let token = ckrv_types::Secret::new(made.token);
@@ -213,7 +218,7 @@ async fn a_revoked_or_expired_key_is_refused_here_at_once_and_on_other_replicas_
 
     let expired = on
         .client()
-        .create_key(&CreateKey { name: "expired".into(), project: None, expires_in_days: Some(1) })
+        .create_key(&CreateKey { name: "expired".into(), expires_in_days: Some(1), ..CreateKey::default() })
         .await
         .unwrap();
     let mut sql = on.sql().await;

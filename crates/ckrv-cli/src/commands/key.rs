@@ -48,7 +48,8 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     match args.command {
         Command::List => context.printer.show(&client.keys().await?, context.format())?,
         Command::Create { name, project, expires_in_days } => {
-            let wanted = CreateKey { name, project, expires_in_days };
+            let projects = project.into_iter().collect();
+            let wanted = CreateKey { name, projects, expires_in_days, ..CreateKey::default() };
             show_made(context, &client.create_key(&wanted).await?)?;
         }
         Command::Revoke { key } => {

@@ -98,7 +98,7 @@ impl Look {
 
 async fn look(state: &AppState, auth: &Auth, id: JobId, after: i64) -> ApiResult<Look> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let head = jobs::head(&mut tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))?;
+    let head = jobs::head(&mut tx, id, &auth.reach).await?.ok_or_else(|| no_such("job", id))?;
     let events = db::after(&mut tx, id, after, PAGE).await?;
     tx.commit().await?;
     Ok(Look { over: head.state.is_terminal(), events })

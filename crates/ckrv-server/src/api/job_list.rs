@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Caller, Read};
 use crate::db::jobs::{self, Filter};
+use crate::db::reach::Reach;
 use crate::error::{ApiError, ApiResult};
 use crate::http::problems::{Authenticated, BadRequest};
 use crate::state::AppState;
@@ -54,12 +55,13 @@ async fn list(
     auth: Caller<Read>,
     RawQuery(query): RawQuery,
 ) -> ApiResult<axum::Json<Page<Job>>> {
-    let Request { mut filter, limit } = Request::parse(query.as_deref().unwrap_or_default(), &state)?;
-    if auth.project.is_some() {
-        if filter.project.is_some_and(|wanted| Some(wanted) != auth.project) {
+    let Request { mut filter, project, limit } = Request::parse(query.as_deref().unwrap_or_default(), &state)?;
+    match project {
+        Some(wanted) if !auth.reach.covers(wanted) => {
             return Ok(axum::Json(Page { items: Vec::new(), next: None }));
         }
-        filter.project = auth.project;
+        Some(wanted) => filter.projects = Reach::new(vec![wanted]),
+        None => filter.projects = auth.reach.clone(),
     }
     let mut tx = state.db.tenant(auth.org).await?;
     // One more than the page says whether another follows.
@@ -73,6 +75,7 @@ async fn list(
 #[derive(Debug)]
 struct Request {
     filter: Filter,
+    project: Option<ProjectId>,
     limit: u32,
 }
 
@@ -89,6 +92,7 @@ impl Request {
 
     fn read(query: &str) -> ApiResult<Self> {
         let mut filter = Filter::default();
+        let mut project = None;
         let mut limit = limits::PAGE_DEFAULT;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |message: String| wrong_parameter(&name, message);
@@ -101,11 +105,11 @@ impl Request {
                 "state" => filter.states.push(value.parse().map_err(|error| wrong(format!("{error}")))?),
                 "label" => add_label(&mut filter.labels, &value).map_err(wrong)?,
                 "repo" => filter.repo = Some(value.into_owned()),
-                "project" => filter.project = Some(value.parse().map_err(|error| wrong(format!("{error}")))?),
+                "project" => project = Some(value.parse().map_err(|error| wrong(format!("{error}")))?),
                 _ => {}
             }
         }
-        Ok(Self { filter, limit })
+        Ok(Self { filter, project, limit })
     }
 }
 

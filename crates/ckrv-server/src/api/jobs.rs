@@ -85,7 +85,7 @@ async fn cancel(
     Path(id): Path<JobId>,
 ) -> ApiResult<axum::Json<Cancelled>> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let head = jobs::lock(&mut tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))?;
+    let head = jobs::lock(&mut tx, id, &auth.reach).await?.ok_or_else(|| no_such("job", id))?;
     if head.state.is_terminal() {
         let job = existing(&mut tx, &auth, id).await?;
         return Ok(axum::Json(Cancelled { outcome: CancelOutcome::AlreadyFinished, job }));
@@ -165,7 +165,7 @@ async fn accept(state: &AppState, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) 
 }
 
 pub(super) async fn existing(tx: &mut Tx, auth: &Auth, id: JobId) -> ApiResult<Job> {
-    jobs::get(tx, id, auth.project).await?.ok_or_else(|| no_such("job", id))
+    jobs::get(tx, id, &auth.reach).await?.ok_or_else(|| no_such("job", id))
 }
 
 /// The specification's rules; answers the repository's URL as it was understood.
@@ -180,10 +180,13 @@ pub fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
     Ok(url.to_string())
 }
 
-/// The project for a new job: a key that is limited to one sees no other.
+/// The project for a new job: a key that is limited to some sees no other.
 fn allowed_project(auth: &Auth, wanted: Option<ProjectId>) -> ApiResult<Option<ProjectId>> {
-    match (auth.project, wanted) {
-        (Some(own), Some(wanted)) if own != wanted => Err(invalid("project", "there is no such project")),
-        (own, wanted) => Ok(wanted.or(own)),
+    match (wanted, auth.reach.projects()) {
+        (Some(wanted), _) if !auth.reach.covers(wanted) => Err(invalid("project", "there is no such project")),
+        (Some(wanted), _) => Ok(Some(wanted)),
+        (None, []) => Ok(None),
+        (None, [own]) => Ok(Some(*own)),
+        (None, _) => Err(invalid("project", "the credential is good for several projects: name one of them")),
     }
 }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
 use super::{Created, check_name, invalid, no_such};
-use crate::auth::{Caller, Manage, Principal, Read};
+use crate::auth::{Caller, KeyOwner, Manage, Principal, Read};
 use crate::db::Tx;
 use crate::db::keys::{self, NewKey};
 use crate::error::ApiResult;
@@ -55,14 +55,32 @@ async fn create(
     if wanted.expires_in_days.is_some_and(|days| days == 0 || days > DAYS_MAX) {
         return Err(invalid("expires_in_days", format!("1 to {DAYS_MAX}")));
     }
+    let scopes = wanted.scopes.clone().unwrap_or_else(|| auth.scopes.clone());
+    if let Some(more) = scopes.iter().find(|scope| !auth.scopes.contains(scope)) {
+        return Err(invalid("scopes", format!("`{more}` is more than the credential may itself")));
+    }
+    let owner = match (wanted.service_account, auth.principal) {
+        (Some(account), _) => KeyOwner::ServiceAccount(account),
+        (None, Principal::Key { owner, .. }) => owner,
+        (None, Principal::User { user, .. }) => KeyOwner::User(user),
+    };
     let once = Once::new(&auth, "POST /v1/keys", &key, &[&body]);
     let (id, org) = (KeyId::new(), auth.org);
     let insert = async |tx: &mut Tx, hash| {
-        let CreateKey { name, project, expires_in_days } = &wanted;
-        let new = NewKey { id, org, project: *project, name, hash, expires_in_days: *expires_in_days };
+        let new = NewKey {
+            id,
+            org,
+            owner,
+            name: &wanted.name,
+            scopes: &scopes,
+            projects: &wanted.projects,
+            hash,
+            expires_in_days: wanted.expires_in_days,
+            rotated_from: None,
+        };
         match keys::create(tx, &new).await {
             Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-                Err(invalid("project", "there is no such project"))
+                Err(invalid("projects", "there is no such project, or no such service account"))
             }
             made => Ok(made?),
         }
@@ -81,6 +99,6 @@ async fn revoke(State(state): State<AppState>, auth: Caller<Manage>, Path(id): P
         return Err(no_such("API key", id));
     }
     tx.commit().await?;
-    state.credentials.callers.forget(|auth| auth.principal == Principal::Key(id));
+    state.credentials.callers.forget(|auth| auth.principal.key() == Some(id));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -22,7 +22,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 async fn whoami(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<axum::Json<WhoAmI>> {
     let mut tx = state.db.tenant(auth.org).await?;
     let org = orgs::own(&mut tx).await?;
-    let (project, project_name) = orgs::project(&mut tx, auth.project).await?.ok_or(ProblemCode::Internal)?;
+    let (project, project_name) = orgs::default_project(&mut tx, &auth.reach).await?.ok_or(ProblemCode::Internal)?;
     let key = match auth.principal.key() {
         Some(key) => Some(keys::get(&mut tx, key).await?.ok_or(ProblemCode::Internal)?),
         None => None,

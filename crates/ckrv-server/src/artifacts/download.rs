@@ -82,7 +82,7 @@ pub(super) async fn download(
 
 async fn listed(state: &AppState, auth: &Auth, job: JobId) -> ApiResult<Vec<Listed>> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let purged = artifacts::is_purged(&mut tx, job, auth.project).await?;
+    let purged = artifacts::is_purged(&mut tx, job, &auth.reach).await?;
     match purged {
         None => return Err(Problem::new(ProblemCode::NotFound).detail("There is no such job.").into()),
         Some(true) => {

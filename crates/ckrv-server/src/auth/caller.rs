@@ -5,11 +5,13 @@ use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use ckrv_types::identity::Scope;
-use ckrv_types::{KeyId, LoginId, OrgId, Problem, ProblemCode, ProjectId, UserId};
+use ckrv_types::identity::{Role, Scope};
+use ckrv_types::{KeyId, LoginId, OrgId, Problem, ProblemCode, ServiceAccountId, UserId};
 use sqlx::types::Uuid;
 
 use super::look_up::{Credential, authenticate};
+use crate::db::audit::Actor;
+use crate::db::reach::Reach;
 use crate::error::{ApiError, ApiResult};
 use crate::http::rate::charge_caller;
 use crate::state::AppState;
@@ -19,9 +21,11 @@ use crate::state::AppState;
 pub struct Auth {
     pub org: OrgId,
     pub principal: Principal,
-    /// The one project that the credential is limited to.
-    pub project: Option<ProjectId>,
-    /// What it may be used for; of a person's program no more than their role allows.
+    /// Of the person or the service account in the organization.
+    pub role: Role,
+    /// The projects that the credential is good for.
+    pub reach: Reach,
+    /// What it may be used for; no more than the role allows.
     pub scopes: Vec<Scope>,
     pub(super) credential: Credential,
 }
@@ -29,42 +33,88 @@ pub struct Auth {
 /// Who acts: whose quota is used, and whose name stands in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Principal {
-    Key(KeyId),
-    User { user: UserId, login: LoginId },
+    Key {
+        key: KeyId,
+        owner: KeyOwner,
+    },
+    /// A person's program.
+    User {
+        user: UserId,
+        login: LoginId,
+    },
+}
+
+/// For whom a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyOwner {
+    User(UserId),
+    ServiceAccount(ServiceAccountId),
+}
+
+impl KeyOwner {
+    pub const fn user(self) -> Option<UserId> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::ServiceAccount(_) => None,
+        }
+    }
+
+    pub const fn service_account(self) -> Option<ServiceAccountId> {
+        match self {
+            Self::User(_) => None,
+            Self::ServiceAccount(account) => Some(account),
+        }
+    }
 }
 
 impl Principal {
     pub const fn key(self) -> Option<KeyId> {
         match self {
-            Self::Key(key) => Some(key),
+            Self::Key { key, .. } => Some(key),
             Self::User { .. } => None,
         }
     }
 
+    /// The person, whose program or key it is.
     pub const fn user(self) -> Option<UserId> {
         match self {
-            Self::Key(_) => None,
+            Self::Key { owner, .. } => owner.user(),
             Self::User { user, .. } => Some(user),
+        }
+    }
+
+    pub const fn service_account(self) -> Option<ServiceAccountId> {
+        match self {
+            Self::Key { owner, .. } => owner.service_account(),
+            Self::User { .. } => None,
+        }
+    }
+
+    /// As the audit log names it.
+    pub const fn actor(self) -> Actor {
+        match self {
+            Self::Key { key, .. } => Actor::Key(key),
+            Self::User { user, .. } => Actor::User(user),
         }
     }
 
     /// The key's id, or the person's: all of their programs share limits.
     pub const fn uuid(self) -> Uuid {
         match self {
-            Self::Key(key) => key.uuid(),
+            Self::Key { key, .. } => key.uuid(),
             Self::User { user, .. } => user.uuid(),
         }
     }
 }
 
 impl Auth {
-    /// Refuses a credential that is limited to a project: for what concerns the whole organization.
+    /// Refuses a credential that is limited to some projects: for what concerns the whole organization.
     pub fn whole_organization(&self) -> ApiResult<()> {
-        if self.project.is_none() {
+        if self.reach.is_whole_organization() {
             return Ok(());
         }
         Err(Problem::new(ProblemCode::Forbidden)
-            .detail("This API key is limited to one project.")
+            .detail("This API key is limited to some projects.")
             .hint("Use a key of the whole organization.")
             .into())
     }
@@ -74,7 +124,7 @@ impl Auth {
             return Ok(());
         }
         let hint = match self.principal {
-            Principal::Key(_) => format!("Use an API key with the scope `{wanted}`."),
+            Principal::Key { .. } => format!("Use an API key with the scope `{wanted}`."),
             Principal::User { .. } => "Ask an owner of the organization for another role.".to_owned(),
         };
         let detail = format!("The credential may not be used for this; the scope `{wanted}` is needed.");

@@ -1,7 +1,7 @@
 //! From a credential to who calls: by hash for API keys, by signature and the login's standing for access tokens.
 
 use axum::http::HeaderMap;
-use ckrv_types::identity::{Me, ORG_HEADER, Scope};
+use ckrv_types::identity::{Me, ORG_HEADER, Role, Scope};
 use ckrv_types::token::{self, TokenKind};
 use ckrv_types::{LoginId, Problem, ProblemCode};
 use time::OffsetDateTime;
@@ -11,6 +11,7 @@ use super::tokens::{self, TokenHash};
 use super::{bearer, bearer_text, unauthenticated, wrong_kind};
 use crate::db::keys;
 use crate::db::logins::{self, Person};
+use crate::db::reach::Reach;
 use crate::error::{ApiError, ApiResult};
 use crate::oauth::access_tokens;
 use crate::state::AppState;
@@ -59,16 +60,22 @@ async fn by_key(state: &AppState, hash: TokenHash) -> ApiResult<Auth> {
     let mut tx = state.db.system().await?;
     let found = keys::find_by_hash(&mut tx, &hash).await?;
     tx.commit().await?;
-    let found = found.ok_or_else(|| unauthenticated("This API key is unknown, expired or revoked."))?;
+    let found = found
+        .ok_or_else(|| unauthenticated("This API key is unknown, expired or revoked, or its owner is shut out."))?;
     let auth = Auth {
         org: found.org,
-        principal: Principal::Key(found.id),
-        project: found.project,
-        scopes: Scope::ALL.into(),
+        principal: Principal::Key { key: found.id, owner: found.owner },
+        role: found.role,
+        reach: found.reach,
+        scopes: allowed(&found.scopes, found.role),
         credential: Credential::Key(hash),
     };
     state.credentials.callers.put(hash, auth.clone());
     Ok(auth)
+}
+
+fn allowed(scopes: &[Scope], role: Role) -> Vec<Scope> {
+    scopes.iter().copied().filter(|scope| role.allows(*scope)).collect()
 }
 
 async fn by_access_token(state: &AppState, headers: &HeaderMap, token: &str) -> ApiResult<Auth> {
@@ -113,8 +120,9 @@ async fn by_login(
     Ok(Auth {
         org: of,
         principal: Principal::User { user: standing.user, login },
-        project: None,
-        scopes: scopes.iter().copied().filter(|scope| role.allows(*scope)).collect(),
+        role,
+        reach: Reach::default(),
+        scopes: allowed(&scopes, role),
         credential: Credential::Login { login, org, scopes, expires_at },
     })
 }

@@ -1,7 +1,7 @@
 //! Who is asking. One extractor per protocol; a handler without one is public, so each must name one.
 //!
 //! - [`Caller`]: a person's program by an access token, or a program by an API key. The handler's signature says what it
-//!   must be allowed to do. Sees its organization, or one project of it; each request is charged to its rate limit.
+//!   must be allowed to do. Sees its organization, or some projects of it; each request is charged to its rate limit.
 //! - [`RunnerAuth`]: a runner by its token.
 //! - [`WorkerAuth`], [`BootstrapAuth`]: the worker of one attempt, by tokens that are checked without a look-up.
 //!
@@ -20,7 +20,7 @@ use ckrv_types::token::{self, ParsedToken};
 use ckrv_types::{Problem, ProblemCode};
 
 pub use cache::Cache;
-pub use caller::{Auth, Caller, Manage, Principal, Read, Run};
+pub use caller::{Auth, Caller, KeyOwner, Manage, Principal, Read, Run};
 pub use look_up::{me, still_allowed};
 pub use runner::RunnerAuth;
 pub use worker::{BootstrapAuth, WorkerAuth};

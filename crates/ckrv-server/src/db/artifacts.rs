@@ -2,10 +2,11 @@
 
 use ckrv_types::artifact::{Artifact, ArtifactStatus};
 use ckrv_types::worker::NewArtifact;
-use ckrv_types::{AttemptId, JobId, OrgId, ProjectId};
+use ckrv_types::{AttemptId, JobId, OrgId};
 use sqlx::{FromRow, PgConnection};
 
 use super::decode;
+use super::reach::Reach;
 use crate::text;
 
 /// Records an offer; one of the same name is replaced.
@@ -176,17 +177,15 @@ impl TryFrom<ListedRow> for Listed {
     }
 }
 
-/// Whether retention has removed what the job left. `project`: the one that the caller is limited to. `None`: no such job.
-pub async fn is_purged(
-    tx: &mut PgConnection,
-    job: JobId,
-    project: Option<ProjectId>,
-) -> Result<Option<bool>, sqlx::Error> {
-    sqlx::query_scalar("select purged_at is not null from jobs where id = $1 and ($2::uuid is null or project_id = $2)")
-        .bind(job.uuid())
-        .bind(project.map(ProjectId::uuid))
-        .fetch_optional(tx)
-        .await
+/// Whether retention has removed what the job left. `None`: no such job, or none that the caller may see.
+pub async fn is_purged(tx: &mut PgConnection, job: JobId, reach: &Reach) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select purged_at is not null from jobs where id = $1 and (cardinality($2) = 0 or project_id = any($2))",
+    )
+    .bind(job.uuid())
+    .bind(reach.uuids())
+    .fetch_optional(tx)
+    .await
 }
 
 const fn status_text(status: ArtifactStatus) -> &'static str {

@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 
 use super::handed_in::HandedIn;
+use super::reach::Reach;
 use super::{attempts, decode};
 
 #[derive(FromRow)]
@@ -60,13 +61,14 @@ impl TryFrom<JobRow> for Job {
     }
 }
 
-/// A job with its attempts. `project`: the one that the caller is limited to.
-pub async fn get(tx: &mut PgConnection, id: JobId, project: Option<ProjectId>) -> Result<Option<Job>, sqlx::Error> {
-    let row: Option<JobRow> = sqlx::query_as(select_jobs!("where id = $1 and ($2::uuid is null or project_id = $2)"))
-        .bind(id.uuid())
-        .bind(project.map(ProjectId::uuid))
-        .fetch_optional(&mut *tx)
-        .await?;
+/// A job with its attempts, if the caller may see it.
+pub async fn get(tx: &mut PgConnection, id: JobId, reach: &Reach) -> Result<Option<Job>, sqlx::Error> {
+    let row: Option<JobRow> =
+        sqlx::query_as(select_jobs!("where id = $1 and (cardinality($2) = 0 or project_id = any($2))"))
+            .bind(id.uuid())
+            .bind(reach.uuids())
+            .fetch_optional(&mut *tx)
+            .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Job { attempts: attempts::of_job(tx, id).await?, ..Job::try_from(row)? }))
 }
@@ -113,31 +115,23 @@ macro_rules! select_heads {
     ($lock:literal) => {
         concat!(
             "select state, attempt, cause, message, cancel_requested_at is not null as cancel_requested, purged_at \
-             from jobs where id = $1 and ($2::uuid is null or project_id = $2) ",
+             from jobs where id = $1 and (cardinality($2) = 0 or project_id = any($2)) ",
             $lock
         )
     };
 }
 
 /// A job without its specification.
-pub async fn head(
-    tx: &mut PgConnection,
-    id: JobId,
-    project: Option<ProjectId>,
-) -> Result<Option<JobHead>, sqlx::Error> {
+pub async fn head(tx: &mut PgConnection, id: JobId, reach: &Reach) -> Result<Option<JobHead>, sqlx::Error> {
     let query = sqlx::query_as::<_, HeadRow>(select_heads!(""));
-    let row = query.bind(id.uuid()).bind(project.map(ProjectId::uuid)).fetch_optional(tx).await?;
+    let row = query.bind(id.uuid()).bind(reach.uuids()).fetch_optional(tx).await?;
     row.map(JobHead::try_from).transpose()
 }
 
 /// The same, and until the transaction's end nobody else changes the job, its attempts' states or its events.
-pub async fn lock(
-    tx: &mut PgConnection,
-    id: JobId,
-    project: Option<ProjectId>,
-) -> Result<Option<JobHead>, sqlx::Error> {
+pub async fn lock(tx: &mut PgConnection, id: JobId, reach: &Reach) -> Result<Option<JobHead>, sqlx::Error> {
     let query = sqlx::query_as::<_, HeadRow>(select_heads!("for no key update"));
-    let row = query.bind(id.uuid()).bind(project.map(ProjectId::uuid)).fetch_optional(tx).await?;
+    let row = query.bind(id.uuid()).bind(reach.uuids()).fetch_optional(tx).await?;
     row.map(JobHead::try_from).transpose()
 }
 
@@ -228,7 +222,7 @@ pub struct Filter {
     /// All of these.
     pub labels: std::collections::BTreeMap<String, String>,
     pub repo: Option<String>,
-    pub project: Option<ProjectId>,
+    pub projects: Reach,
 }
 
 /// Jobs without their attempts, newest first.
@@ -248,8 +242,8 @@ pub async fn list(tx: &mut PgConnection, filter: &Filter, limit: i64) -> Result<
     if let Some(repo) = &filter.repo {
         query.push(" and repo = ").push_bind(repo);
     }
-    if let Some(project) = filter.project {
-        query.push(" and project_id = ").push_bind(project.uuid());
+    if !filter.projects.is_whole_organization() {
+        query.push(" and project_id = any(").push_bind(filter.projects.uuids()).push(")");
     }
     query.push(" order by id desc limit ").push_bind(limit);
     let rows: Vec<JobRow> = query.build_query_as().fetch_all(tx).await?;

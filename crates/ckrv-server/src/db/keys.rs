@@ -1,29 +1,51 @@
 //! API keys.
 
-use ckrv_types::identity::ApiKey;
-use ckrv_types::{KeyId, OrgId, ProjectId};
+use ckrv_types::identity::{ApiKey, Role, Scope};
+use ckrv_types::{KeyId, OrgId, ProjectId, ServiceAccountId, UserId};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
+use super::decode;
+use super::reach::Reach;
+use crate::auth::KeyOwner;
 use crate::auth::tokens::TokenHash;
 
 /// A key that is good.
 pub struct FoundKey {
     pub id: KeyId,
     pub org: OrgId,
-    pub project: Option<ProjectId>,
+    pub owner: KeyOwner,
+    /// The owner's.
+    pub role: Role,
+    pub reach: Reach,
+    pub scopes: Vec<Scope>,
+}
+
+#[derive(FromRow)]
+struct FoundRow {
+    id: Uuid,
+    org_id: Uuid,
+    user_id: Option<Uuid>,
+    service_account_id: Option<Uuid>,
+    role: String,
+    projects: Vec<Uuid>,
+    scopes: Vec<String>,
 }
 
 #[derive(FromRow)]
 struct KeyRow {
     id: Uuid,
-    project_id: Option<Uuid>,
+    user_id: Option<Uuid>,
+    service_account_id: Option<Uuid>,
     name: String,
+    scopes: Vec<String>,
+    projects: Vec<Uuid>,
     created_at: OffsetDateTime,
     expires_at: Option<OffsetDateTime>,
     last_used_at: Option<OffsetDateTime>,
     revoked_at: Option<OffsetDateTime>,
+    rotated_from: Option<Uuid>,
 }
 
 impl From<KeyRow> for ApiKey {
@@ -31,55 +53,79 @@ impl From<KeyRow> for ApiKey {
         Self {
             id: KeyId::from_uuid(row.id),
             name: row.name,
-            project: row.project_id.map(ProjectId::from_uuid),
+            user: row.user_id.map(UserId::from_uuid),
+            service_account: row.service_account_id.map(ServiceAccountId::from_uuid),
+            scopes: decode::scopes(&row.scopes),
+            projects: row.projects.into_iter().map(ProjectId::from_uuid).collect(),
             created_at: row.created_at,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
+            rotated_from: row.rotated_from.map(KeyId::from_uuid),
         }
     }
 }
 
-/// The key with this hash, in whichever organization, if it is neither expired nor revoked. Notes its use, at most once
-/// a minute.
+/// `select` with the columns of [`KeyRow`].
+macro_rules! select_keys {
+    ($rest:literal) => {
+        concat!(
+            "select k.id, k.user_id, k.service_account_id, k.name, k.scopes, \
+                 array(select p.project_id from api_key_projects p where p.key_id = k.id order by p.project_id) as projects, \
+                 k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.rotated_from \
+             from api_keys k ",
+            $rest
+        )
+    };
+}
+
+/// The key with this hash, in whichever organization, if it is neither expired nor revoked and its owner may use it. Notes its
+/// use, at most once a minute.
 pub async fn find_by_hash(system: &mut PgConnection, hash: &TokenHash) -> Result<Option<FoundKey>, sqlx::Error> {
-    let found: Option<(Uuid, Uuid, Option<Uuid>)> = sqlx::query_as(
+    let found: Option<FoundRow> = sqlx::query_as(
         "with found as (
-             select id, org_id, project_id, last_used_at from api_keys
-             where token_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())
+             select k.id, k.org_id, k.user_id, k.service_account_id, k.scopes, k.last_used_at,
+                 coalesce(m.role, s.role) as role
+             from api_keys k
+             left join (members m join users u on u.id = m.user_id)
+                 on m.org_id = k.org_id and m.user_id = k.user_id and m.suspended_at is null and u.suspended_at is null
+             left join service_accounts s
+                 on s.id = k.service_account_id and s.suspended_at is null and s.removed_at is null
+             where k.token_hash = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+                 and coalesce(m.role, s.role) is not null
          ), used as (
              update api_keys k set last_used_at = now() from found
              where k.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
          )
-         select id, org_id, project_id from found",
+         select id, org_id, user_id, service_account_id, role, scopes,
+             array(select p.project_id from api_key_projects p where p.key_id = found.id) as projects
+         from found",
     )
     .bind(&hash[..])
     .fetch_optional(system)
     .await?;
-    Ok(found.map(|(id, org, project)| FoundKey {
-        id: KeyId::from_uuid(id),
-        org: OrgId::from_uuid(org),
-        project: project.map(ProjectId::from_uuid),
+    let Some(row) = found else { return Ok(None) };
+    let user = row.user_id.map(|user| KeyOwner::User(UserId::from_uuid(user)));
+    let account = row.service_account_id.map(|account| KeyOwner::ServiceAccount(ServiceAccountId::from_uuid(account)));
+    Ok(Some(FoundKey {
+        id: KeyId::from_uuid(row.id),
+        org: OrgId::from_uuid(row.org_id),
+        owner: user.or(account).ok_or(sqlx::Error::RowNotFound)?,
+        role: decode::text("role", &row.role)?,
+        reach: Reach::new(row.projects.into_iter().map(ProjectId::from_uuid).collect()),
+        scopes: decode::scopes(&row.scopes),
     }))
 }
 
 /// The organization's keys, newest first.
 pub async fn list(tx: &mut PgConnection) -> Result<Vec<ApiKey>, sqlx::Error> {
-    let rows: Vec<KeyRow> = sqlx::query_as(
-        "select id, project_id, name, created_at, expires_at, last_used_at, revoked_at from api_keys order by id desc",
-    )
-    .fetch_all(tx)
-    .await?;
+    let rows: Vec<KeyRow> = sqlx::query_as(select_keys!("order by k.id desc")).fetch_all(tx).await?;
     Ok(rows.into_iter().map(ApiKey::from).collect())
 }
 
 pub async fn get(tx: &mut PgConnection, id: KeyId) -> Result<Option<ApiKey>, sqlx::Error> {
-    let row: Option<KeyRow> = sqlx::query_as(
-        "select id, project_id, name, created_at, expires_at, last_used_at, revoked_at from api_keys where id = $1",
-    )
-    .bind(id.uuid())
-    .fetch_optional(tx)
-    .await?;
+    let row: Option<KeyRow> =
+        sqlx::query_as(select_keys!("where k.id = $1")).bind(id.uuid()).fetch_optional(tx).await?;
     Ok(row.map(ApiKey::from))
 }
 
@@ -87,28 +133,46 @@ pub async fn get(tx: &mut PgConnection, id: KeyId) -> Result<Option<ApiKey>, sql
 pub struct NewKey<'a> {
     pub id: KeyId,
     pub org: OrgId,
-    pub project: Option<ProjectId>,
+    pub owner: KeyOwner,
     pub name: &'a str,
+    pub scopes: &'a [Scope],
+    pub projects: &'a [ProjectId],
     pub hash: TokenHash,
     pub expires_in_days: Option<u32>,
+    pub rotated_from: Option<KeyId>,
 }
 
-/// A foreign-key violation says that there is no such project.
+/// A foreign-key violation says that there is no such project or service account.
 pub async fn create(tx: &mut PgConnection, key: &NewKey<'_>) -> Result<ApiKey, sqlx::Error> {
-    let row: KeyRow = sqlx::query_as(
-        "insert into api_keys (id, org_id, project_id, name, token_hash, expires_at)
-         values ($1, $2, $3, $4, $5, now() + make_interval(days => $6))
-         returning id, project_id, name, created_at, expires_at, last_used_at, revoked_at",
+    sqlx::query(
+        "insert into api_keys
+             (id, org_id, user_id, service_account_id, name, scopes, token_hash, expires_at, rotated_from)
+         values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(days => $8), $9)",
     )
     .bind(key.id.uuid())
     .bind(key.org.uuid())
-    .bind(key.project.map(ProjectId::uuid))
+    .bind(key.owner.user().map(UserId::uuid))
+    .bind(key.owner.service_account().map(ServiceAccountId::uuid))
     .bind(key.name)
+    .bind(decode::scope_names(key.scopes))
     .bind(&key.hash[..])
     .bind(key.expires_in_days.map(u32::cast_signed))
-    .fetch_one(tx)
+    .bind(key.rotated_from.map(KeyId::uuid))
+    .execute(&mut *tx)
     .await?;
-    Ok(row.into())
+    if !key.projects.is_empty() {
+        let projects: Vec<Uuid> = key.projects.iter().map(|project| project.uuid()).collect();
+        sqlx::query(
+            "insert into api_key_projects (org_id, key_id, project_id) select $1, $2, p from unnest($3::uuid[]) p
+             on conflict do nothing",
+        )
+        .bind(key.org.uuid())
+        .bind(key.id.uuid())
+        .bind(projects)
+        .execute(&mut *tx)
+        .await?;
+    }
+    get(tx, key.id).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
 /// Whether there is such a key; revoking again changes nothing.

@@ -25,7 +25,7 @@ pub async fn insert(system: &mut PgConnection, new: &NewLogin<'_>, days: i32) ->
         "insert into logins (id, user_id, org_id, client, scopes, host, address, expires_at)
          select $1, m.user_id, m.org_id, $4, $5, $6, $7, clock_timestamp() + make_interval(days => $8)
          from members m join users u on u.id = m.user_id
-         where m.user_id = $2 and m.org_id = $3 and u.suspended_at is null",
+         where m.user_id = $2 and m.org_id = $3 and m.suspended_at is null and u.suspended_at is null",
     )
     .bind(new.id.uuid())
     .bind(new.user.uuid())
@@ -145,6 +145,7 @@ pub async fn standing(
         "select l.user_id, m.org_id, m.role
          from logins l join users u on u.id = l.user_id
          left join (members m join orgs o on o.id = m.org_id) on m.user_id = l.user_id and
+             m.suspended_at is null and
              case when $2::text is null then m.org_id = l.org_id when $3::uuid is null then o.name = $2 else o.id = $3 end
          where l.id = $1 and l.revoked_at is null and l.expires_at > now() and u.suspended_at is null",
     )
@@ -185,7 +186,8 @@ pub async fn person(system: &mut PgConnection, login: LoginId) -> Result<Option<
 /// Where a person belongs, by name.
 pub async fn memberships(system: &mut PgConnection, user: UserId) -> Result<Vec<Membership>, sqlx::Error> {
     let rows: Vec<(Uuid, String, String)> = sqlx::query_as(
-        "select o.id, o.name, m.role from members m join orgs o on o.id = m.org_id where m.user_id = $1 order by o.name",
+        "select o.id, o.name, m.role from members m join orgs o on o.id = m.org_id
+         where m.user_id = $1 and m.suspended_at is null order by o.name",
     )
     .bind(user.uuid())
     .fetch_all(system)

@@ -1,11 +1,12 @@
 //! Logs: the head of each attempt's log, its chunks, and where it lies once archived.
 
-use ckrv_types::{AttemptId, Cause, JobId, OrgId, ProjectId, State};
+use ckrv_types::{AttemptId, Cause, JobId, OrgId, State};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
 use super::decode;
+use super::reach::Reach;
 use crate::logs::archive::index::Archive;
 use crate::logs::batch::Chunk;
 
@@ -151,13 +152,8 @@ struct ViewRow {
     archived: bool,
 }
 
-/// Looks at a job and one of its attempts. `project`: the one that the caller is limited to. `None`: no such job.
-pub async fn view(
-    tx: &mut PgConnection,
-    job: JobId,
-    attempt: u32,
-    project: Option<ProjectId>,
-) -> Result<Option<View>, sqlx::Error> {
+/// Looks at a job and one of its attempts. `None`: no such job, or none that the caller may see.
+pub async fn view(tx: &mut PgConnection, job: JobId, attempt: u32, reach: &Reach) -> Result<Option<View>, sqlx::Error> {
     let row: Option<ViewRow> = sqlx::query_as(
         "select j.state as job_state, j.cause as job_cause, j.message as job_message,
             coalesce(j.finished_at, j.created_at) as job_at, j.attempt as latest, j.purged_at is not null as purged,
@@ -167,11 +163,11 @@ pub async fn view(
          from jobs j
          left join attempts a on a.job_id = j.id and a.number = $2
          left join log_heads h on h.job_id = j.id and h.attempt = $2
-         where j.id = $1 and ($3::uuid is null or j.project_id = $3)",
+         where j.id = $1 and (cardinality($3) = 0 or j.project_id = any($3))",
     )
     .bind(job.uuid())
     .bind(attempt.cast_signed())
-    .bind(project.map(ProjectId::uuid))
+    .bind(reach.uuids())
     .fetch_optional(tx)
     .await?;
     row.map(View::try_from).transpose()

@@ -25,6 +25,7 @@ pub mod members;
 pub mod orgs;
 pub mod queue;
 pub mod rate_limits;
+pub mod reach;
 pub mod refresh_tokens;
 pub mod retention;
 pub mod roles;

@@ -4,6 +4,8 @@ use ckrv_types::{OrgId, ProjectId};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 
+use super::reach::Reach;
+
 /// An organization as its members see it.
 #[derive(FromRow)]
 pub struct Org {
@@ -24,12 +26,13 @@ pub async fn by_name(system: &mut PgConnection, name: &str) -> Result<Option<Org
     Ok(id.map(OrgId::from_uuid))
 }
 
-/// A project by its id; without one, the first that was made, which is where jobs go unless another is named.
-pub async fn project(tx: &mut PgConnection, id: Option<ProjectId>) -> Result<Option<(ProjectId, String)>, sqlx::Error> {
+/// Where jobs go unless a project is named: of those that the caller may use, the first that was made.
+pub async fn default_project(tx: &mut PgConnection, reach: &Reach) -> Result<Option<(ProjectId, String)>, sqlx::Error> {
     let row: Option<(Uuid, String)> = sqlx::query_as(
-        "select id, name from projects where $1::uuid is null or id = $1 order by created_at, id limit 1",
+        "select id, name from projects where cardinality($1) = 0 or id = any($1)
+         order by archived_at is not null, created_at, id limit 1",
     )
-    .bind(id.map(ProjectId::uuid))
+    .bind(reach.uuids())
     .fetch_optional(tx)
     .await?;
     Ok(row.map(|(id, name)| (ProjectId::from_uuid(id), name)))

@@ -75,14 +75,14 @@ impl Drop for StreamSlot {
 
 #[cfg(test)]
 mod tests {
-    use ckrv_types::KeyId;
+    use ckrv_types::{LoginId, UserId};
 
     use super::*;
 
     #[test]
     fn a_caller_has_so_many_streams_and_a_closed_one_makes_room() {
         let streams = Streams::default();
-        let caller = || Principal::Key(KeyId::new());
+        let caller = || Principal::User { user: UserId::new(), login: LoginId::new() };
         let key = caller();
         let mut open: Vec<_> = (0..limits::STREAMS_PER_KEY).map(|_| streams.open(key).unwrap()).collect();
         assert!(streams.open(key).is_err());

@@ -9,6 +9,7 @@ use ckrv_types::{Cause, Problem, ProblemCode, RunnerId, limits};
 use super::other_instance;
 use crate::auth::RunnerAuth;
 use crate::crash_point;
+use crate::db::reach::Reach;
 use crate::db::transition::{Moved, Transition};
 use crate::db::{Tx, assignments, attempts, events, jobs, runners};
 use crate::error::ApiResult;
@@ -51,7 +52,9 @@ pub(super) async fn observations(
 async fn apply(state: &AppState, runner: RunnerId, seen: &Observation) -> ApiResult<bool> {
     let job = seen.attempt.job;
     let mut tx = state.db.system().await?;
-    if jobs::lock(&mut tx, job, None).await?.is_none() || !assignments::is_held(&mut tx, runner, seen.attempt).await? {
+    if jobs::lock(&mut tx, job, &Reach::ALL).await?.is_none()
+        || !assignments::is_held(&mut tx, runner, seen.attempt).await?
+    {
         return Ok(false);
     }
     let explained = explain(&mut tx, seen).await?;

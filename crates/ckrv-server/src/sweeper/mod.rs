@@ -16,6 +16,7 @@ use std::time::Duration;
 use ckrv_types::limits;
 
 use crate::crash_point;
+use crate::db::reach::Reach;
 use crate::db::transition::Transition;
 use crate::db::{beats, idempotency, jobs};
 use crate::state::AppState;
@@ -62,7 +63,7 @@ async fn terms(state: &AppState) -> Result<Terms, sqlx::Error> {
 async fn end(state: &AppState, terms: &Terms, found: &Overdue) -> Result<(), sqlx::Error> {
     let job = found.attempt.job;
     let mut tx = state.db.system().await?;
-    if jobs::lock(&mut tx, job, None).await?.is_none() {
+    if jobs::lock(&mut tx, job, &Reach::ALL).await?.is_none() {
         return Ok(());
     }
     // It may have been heard of since, or have ended.

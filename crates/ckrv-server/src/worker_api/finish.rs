@@ -17,6 +17,7 @@ use crate::artifacts::confirm;
 use crate::auth::WorkerAuth;
 use crate::crash_point;
 use crate::db::attempts::{self, Standing};
+use crate::db::reach::Reach;
 use crate::db::transition::{Moved, Transition};
 use crate::db::{Tx, artifacts, jobs};
 use crate::error::{ApiError, ApiResult};
@@ -46,7 +47,7 @@ pub(super) async fn finish(
     let confirmed = confirm(&state, auth.org, attempt, &request.artifacts).await?;
 
     let mut tx = state.db.tenant(auth.org).await?;
-    jobs::lock(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
+    jobs::lock(&mut tx, attempt.job, &Reach::ALL).await?.ok_or_else(no_such_attempt)?;
     let standing = standing(&mut tx, attempt).await?;
     if let Some(finished) = finished(&standing) {
         return Ok(axum::Json(finished));

@@ -9,6 +9,7 @@ use super::{no_such_attempt, other_instance, sealed};
 use crate::auth::{BootstrapAuth, tokens};
 use crate::crash_point;
 use crate::db::attempts::Standing;
+use crate::db::reach::Reach;
 use crate::db::transition::{Moved, Transition};
 use crate::db::{Tx, attempts, jobs};
 use crate::error::{ApiError, ApiResult};
@@ -36,9 +37,9 @@ pub(super) async fn start(
     }
     let attempt = auth.attempt;
     let mut tx = state.db.tenant(auth.org).await?;
-    jobs::lock(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
+    jobs::lock(&mut tx, attempt.job, &Reach::ALL).await?.ok_or_else(no_such_attempt)?;
     let standing = attempts::standing(&mut tx, attempt).await?.ok_or_else(no_such_attempt)?;
-    let job = jobs::get(&mut tx, attempt.job, None).await?.ok_or_else(no_such_attempt)?;
+    let job = jobs::get(&mut tx, attempt.job, &Reach::ALL).await?.ok_or_else(no_such_attempt)?;
     match &standing.instance {
         Some(instance) if *instance == request.instance => {}
         Some(_) => return Err(other_instance()),

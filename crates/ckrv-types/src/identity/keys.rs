@@ -40,7 +40,7 @@ pub struct ApiKey {
 }
 
 /// `POST /v1/keys`. A person may make keys of their own, with no more than they have themselves; other keys take `manage`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {

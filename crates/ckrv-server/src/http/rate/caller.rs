@@ -31,7 +31,7 @@ pub async fn charge_caller(state: &AppState, caller: Principal, extensions: &Ext
 /// All programs of a person share one.
 fn bucket(caller: Principal) -> String {
     match caller {
-        Principal::Key(key) => format!("key:{key}"),
+        Principal::Key { key, .. } => format!("key:{key}"),
         Principal::User { user, .. } => format!("user:{user}"),
     }
 }

@@ -44,7 +44,7 @@ impl Store {
     /// `since`: no line before the first that is as young. Without frames, though lines are kept: none of them is.
     pub async fn look(&mut self, at: Cursor, since: Option<OffsetDateTime>) -> ApiResult<Option<Look>> {
         let mut tx = self.state.db.tenant(self.auth.org).await?;
-        let Some(view) = logs::view(&mut tx, self.job, at.attempt, self.auth.project).await? else { return Ok(None) };
+        let Some(view) = logs::view(&mut tx, self.job, at.attempt, &self.auth.reach).await? else { return Ok(None) };
         let attempt = AttemptId { job: self.job, number: at.attempt };
         let wanted = view.attempt.as_ref().filter(|found| found.kept > at.seq && !view.purged);
         let mut stored = Vec::new();
