@@ -52,6 +52,10 @@ async fn raw_sql_of_the_application_sees_its_own_organization_and_nothing_when_n
             "with u as (insert into users (id, name) values (gen_random_uuid(), 'somebody') returning id)
              insert into members (org_id, user_id, role) select $1, id, 'owner' from u",
             "insert into audit_log (id, org_id, actor_kind, action) values (gen_random_uuid(), $1, 'system', 'test')",
+            "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at)
+             values (gen_random_uuid(), $1, sha256($1::text::bytea), 'viewer', 'somebody', now())",
+            "insert into api_key_projects (org_id, key_id, project_id)
+             select $1, k.id, p.id from api_keys k, projects p where k.org_id = $1 and p.org_id = $1",
         ] {
             sqlx::query(statement).bind(org.uuid()).execute(&mut sql).await.unwrap();
         }
