@@ -171,4 +171,8 @@ async fn what_logins_were_made_of_goes_a_day_after_its_end() {
         let grant = [("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh)];
         assert_eq!(signed.exchange(&grant).await.0, status);
     }
+    // The login itself is kept for as long as a login lives.
+    signed.hours_pass(90 * 24).await;
+    retention::tick(signed.on.state()).await.unwrap();
+    assert_eq!((signed.rows("logins").await, signed.rows("logins where revoked_at is null").await), (1, 1));
 }

@@ -31,6 +31,14 @@ pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::
              where least(l.expires_at, l.revoked_at) < now() - interval '1 day' or t.used_at < now() - interval '90 days'
              limit $1
          ))",
+        // Kept for longer, because people look for what once acted for them.
+        "delete from logins where id = any (array(
+             select l.id from logins l
+             where least(l.expires_at, l.revoked_at) < now() - interval '90 days'
+               and not exists (select from device_codes c where c.login_id = l.id)
+               and not exists (select from authorization_codes c where c.login_id = l.id)
+             limit $1
+         ))",
     ] {
         deleted += sqlx::query(statement).bind(ROWS).execute(&mut *system).await?.rows_affected();
     }
