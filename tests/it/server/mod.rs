@@ -9,6 +9,7 @@ mod idempotency;
 mod leases;
 mod lists;
 mod logins;
+mod migrations;
 mod requests;
 mod retries;
 mod runner;
