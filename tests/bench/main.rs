@@ -16,7 +16,6 @@ mod streams;
 mod submissions;
 
 use ckrv_tests::stack::{Options, Stack};
-use sqlx::Connection as _;
 
 type Row = (&'static str, fn(&tokio::runtime::Runtime));
 
@@ -44,11 +43,10 @@ fn main() {
     }
 }
 
-/// A stack as production has it: a database that survives power cuts, no limit on requests or on jobs at once in
-/// the way.
+/// A stack as production has it: a database that survives power cuts, no limit on requests in the way.
 async fn stack(slots: u32) -> Stack {
     let unlimited = |name| (name, "100000000".to_owned());
-    let stack = Stack::with(Options {
+    Stack::with(Options {
         slots,
         server: vec![
             unlimited("CKRV_RATE_PER_ADDRESS"),
@@ -60,8 +58,5 @@ async fn stack(slots: u32) -> Stack {
         durable: true,
         at: None,
     })
-    .await;
-    let mut connection = sqlx::PgConnection::connect(stack.superuser_url().expose()).await.unwrap();
-    sqlx::query("update orgs set concurrency = 1000").execute(&mut connection).await.unwrap();
-    stack
+    .await
 }

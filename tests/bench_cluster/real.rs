@@ -26,7 +26,6 @@ impl Real {
         let values = json!({ "operator": { "capacity": capacity } });
         let stack = site::control_plane_options();
         let release = Release::with(Wanted { values, stack, ..Wanted::default() }).await;
-        site::lift_limits(&release.stack).await;
         let beside = Jobs::new(&release.jobs.client).await;
         Self { release, beside }
     }

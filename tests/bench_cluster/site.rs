@@ -10,7 +10,6 @@ use ckrv_tests::wait::wait_for;
 use ckrv_types::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DeleteParams, ListParams};
-use sqlx::Connection as _;
 
 use crate::cluster::{Installation, Jobs, Operator, cluster};
 use crate::fake_nodes::FakeNodes;
@@ -32,7 +31,6 @@ impl Site {
         let client = cluster().await;
         let (jobs, beside) = (Jobs::new(&client).await, Jobs::new(&client).await);
         let stack = Stack::with(control_plane_options()).await;
-        lift_limits(&stack).await;
         let nodes = FakeNodes::start(&stack, &client, &jobs.namespace, pods).await;
         Self { installation: Installation { stack, jobs }, beside, _nodes: nodes }
     }
@@ -116,10 +114,4 @@ pub fn control_plane_options() -> Options {
         durable: true,
         ..Options::default()
     }
-}
-
-/// Nor on jobs at once.
-pub async fn lift_limits(stack: &Stack) {
-    let mut connection = sqlx::PgConnection::connect(stack.superuser_url().expose()).await.unwrap();
-    sqlx::query("update orgs set concurrency = 10000").execute(&mut connection).await.unwrap();
 }

@@ -22,7 +22,6 @@ async fn a_hundred_jobs_at_once_all_succeed_though_operator_and_server_are_kille
     let values = json!({ "operator": { "replicas": 2 } });
     let mut release = Release::with(Wanted { values, ..Wanted::default() }).await;
     let mut sql = release.stack.sql().await;
-    sqlx::query("update orgs set concurrency = 1000").execute(&mut sql).await.expect("the limit can be lifted");
     let client = release.stack.patient_client(ALL);
     let mut jobs = Vec::new();
     for number in 0..JOBS {

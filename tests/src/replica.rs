@@ -137,7 +137,7 @@ impl Installation {
         let api_key = tokens::random(TokenKind::Live, key);
         let mut sql = self.sql().await;
         sqlx::query(
-            "with o as (insert into orgs (id, name) values ($1, $2) returning id),
+            "with o as (insert into orgs (id, name, tier) values ($1, $2, 'enterprise') returning id),
                   p as (insert into projects (id, org_id, name) select $3, id, 'default' from o),
                   s as (insert into service_accounts (id, org_id, name, role)
                         select gen_random_uuid(), id, 'test', 'owner' from o returning id, org_id)

@@ -1,6 +1,8 @@
 //! What an administrator does with the database's own rights, outside of the API: the first organization of a new
 //! installation, and people who sign in by a password.
 
+pub mod limits;
+
 use ckrv_types::identity::{Bootstrapped, Role, Scope};
 use ckrv_types::token::TokenKind;
 use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId, UserId};
@@ -40,7 +42,7 @@ pub async fn bootstrap(db: &Db, org_name: &str, namespaces: &[String]) -> Result
 async fn insert(tx: &mut Tx, org_name: &str, namespaces: &[String]) -> Result<Bootstrapped, sqlx::Error> {
     let (org, project, key, runner) = (OrgId::new(), ProjectId::new(), KeyId::new(), RunnerId::new());
     let (api_key, runner_token) = (tokens::random(TokenKind::Live, key), tokens::random(TokenKind::Runner, runner));
-    sqlx::query("insert into orgs (id, name) values ($1, $2)")
+    sqlx::query("insert into orgs (id, name, tier) values ($1, $2, 'enterprise')")
         .bind(org.uuid())
         .bind(org_name)
         .execute(&mut **tx)

@@ -8,6 +8,8 @@ use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::worker::CommitAuthor;
 use url::Url;
 
+use crate::admin::limits::Setting;
+
 /// `ckrv-server serve`. Every flag has a variable of the same name with `CKRV_` before it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
@@ -127,6 +129,52 @@ pub struct AdminConfig {
     /// Take AgentJobs that are made by hand in this namespace of the runner's cluster; `*`: in every one.
     #[arg(long, env = "CKRV_RUNNER_ALLOW", value_delimiter = ',')]
     pub allow: Vec<String>,
+}
+
+/// `ckrv-server admin tiers`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TiersConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+}
+
+/// `ckrv-server admin set-tier`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SetTierConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Name of the organization.
+    #[arg(long, env = "CKRV_ORG_NAME", default_value = "default")]
+    pub org: String,
+
+    /// Name of the tier.
+    #[arg(long)]
+    pub tier: String,
+}
+
+/// `ckrv-server admin set-limit`.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "whose", required = true, multiple = false, args = ["org", "tier"])]
+pub struct SetLimitConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Name of the organization for which it is to hold, instead of what its tier says.
+    #[arg(long)]
+    pub org: Option<String>,
+
+    /// Name of the tier for whose organizations it is to hold.
+    #[arg(long)]
+    pub tier: Option<String>,
+
+    /// What to set.
+    #[arg(long)]
+    pub limit: Setting,
+
+    /// A number; `unlimited`; with --org, `tier` for whatever its tier says; classes: names separated by commas, or `none`.
+    #[arg(long)]
+    pub to: String,
 }
 
 /// `ckrv-server admin create-user`.

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use ckrv_server::admin::NewUser;
-use ckrv_server::config::{AdminConfig, Config, MigrateConfig, UserConfig};
+use ckrv_server::admin::limits::{self, Limit, Whose};
+use ckrv_server::config::{AdminConfig, Config, MigrateConfig, SetLimitConfig, SetTierConfig, TiersConfig, UserConfig};
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
 use ckrv_server::{admin, migrate, serve};
@@ -56,6 +57,12 @@ enum Command {
 enum Admin {
     /// Make the first organization, its API key and its runner's token, and print them this one time
     Bootstrap(AdminConfig),
+    /// List the tiers with their limits
+    Tiers(TiersConfig),
+    /// Give an organization another tier
+    SetTier(SetTierConfig),
+    /// Set a limit of a tier, or of one organization instead
+    SetLimit(SetLimitConfig),
     /// Make a person who signs in by a password, which is read from standard input
     CreateUser(UserConfig),
 }
@@ -82,6 +89,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate(config) => Ok(migrate::run(&config.owner_database_url).await?),
         Command::Admin(Admin::Bootstrap(config)) => bootstrap(&config).await,
         Command::Admin(Admin::CreateUser(config)) => create_user(config).await,
+        Command::Admin(Admin::Tiers(config)) => tiers(&config).await,
+        Command::Admin(Admin::SetTier(config)) => {
+            Ok(limits::set_tier(&Db::new(&config.database)?, &config.org, &config.tier).await?)
+        }
+        Command::Admin(Admin::SetLimit(config)) => set_limit(&config).await,
         Command::Openapi { events } => {
             let document = if events { openapi::events_yaml() } else { openapi::api_yaml() };
             print(&document?)
@@ -140,6 +152,21 @@ async fn create_user(config: UserConfig) -> anyhow::Result<()> {
     };
     let made = admin::create_user(&Db::new(&config.database)?, &user).await?;
     print(&format!("user: {made}\n"))
+}
+
+async fn tiers(config: &TiersConfig) -> anyhow::Result<()> {
+    let tiers = limits::tiers(&Db::new(&config.database)?).await?;
+    print(&tiers.iter().map(|tier| format!("{tier}\n")).collect::<String>())
+}
+
+async fn set_limit(config: &SetLimitConfig) -> anyhow::Result<()> {
+    let whose = match (&config.org, &config.tier) {
+        (Some(org), _) => Whose::Org(org.clone()),
+        (None, Some(tier)) => Whose::Tier(tier.clone()),
+        (None, None) => anyhow::bail!("say whose limit: --org or --tier"),
+    };
+    let limit = Limit::from(config.to.as_str());
+    Ok(limits::set_limit(&Db::new(&config.database)?, &whose, config.limit, &limit).await?)
 }
 
 /// The first line of standard input: never an argument, which everybody on the machine may read.

@@ -1,12 +1,14 @@
 //! What every handler and loop shares.
 
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use ckrv_types::OrgId;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Credentials;
 use crate::auth::tokens::{InvalidSecretKey, Signer};
+use crate::auth::{Cache, Credentials};
 use crate::config::Config;
 use crate::db::Db;
 use crate::http::health::Readiness;
@@ -31,6 +33,8 @@ pub struct App {
     pub signing_keys: SigningKeys,
     /// Credentials found lately.
     pub credentials: Credentials,
+    /// What organizations may ask for a minute, as found lately.
+    pub rates: Cache<Option<NonZeroU32>, OrgId>,
     pub metrics: Metrics,
     /// The limits on requests, by address.
     pub addresses: AddressLimit,
@@ -62,6 +66,7 @@ impl AppState {
             wake: Wake::new(),
             signer,
             credentials: Credentials::default(),
+            rates: Cache::default(),
             addresses: AddressLimit::new(config.rate_per_address),
             streams: Streams::new(metrics.streams.clone()),
             readiness: Readiness::new(&metrics.component_up),

@@ -140,9 +140,10 @@ pub struct Explanation {
 pub struct QueuePosition {
     /// Jobs of the same organization that go first, plus one.
     pub position: u64,
-    /// The organization's running jobs, and how many it may run.
+    /// The organization's running jobs, and how many it may run; absent: as many as there are places.
     pub running: u64,
-    pub concurrency: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u64>,
     /// Runners alive that could take it, and their free places.
     pub runners: u64,
     pub free_places: u64,

@@ -1,5 +1,7 @@
 //! What an organization may use, what it has used, and by whom.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -62,6 +64,25 @@ impl Measure {
         Self::Members,
         Self::Projects,
     ];
+
+    /// The text form, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConcurrentJobs => "concurrent_jobs",
+            Self::OpenJobs => "open_jobs",
+            Self::JobsPerMonth => "jobs_per_month",
+            Self::MinutesPerMonth => "minutes_per_month",
+            Self::RequestsPerMinute => "requests_per_minute",
+            Self::Members => "members",
+            Self::Projects => "projects",
+        }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// `GET /v1/usage?month=2026-11&by=project`: what a calendar month (UTC) has used so far.
@@ -72,7 +93,7 @@ pub struct UsageReport {
     pub month: String,
     pub by: UsageBy,
     pub total: Used,
-    /// Most minutes first.
+    /// Most minutes first; days in their order.
     pub rows: Vec<UsageRow>,
 }
 

@@ -23,7 +23,10 @@ async fn pass(on: &Installation, runner: &RunnerClient) -> Vec<JobId> {
 
 async fn limit_to(on: &Installation, org: OrgId, concurrency: i32) {
     let mut sql = on.sql().await;
-    let query = sqlx::query("update orgs set concurrency = $2 where id = $1");
+    let query = sqlx::query(
+        "insert into org_limits (org_id, concurrent_jobs) values ($1, $2)
+         on conflict (org_id) do update set concurrent_jobs = excluded.concurrent_jobs",
+    );
     query.bind(org.uuid()).bind(concurrency).execute(&mut sql).await.unwrap();
 }
 

@@ -17,7 +17,7 @@ async fn a_queued_job_says_what_it_waits_for() {
     assert!(alone.summary.contains("No runner is alive"), "{}", alone.summary);
     assert!(alone.hint.is_some());
     let queue = alone.queue.unwrap();
-    assert_eq!((queue.position, queue.running, queue.concurrency, queue.runners), (3, 0, 20, 0));
+    assert_eq!((queue.position, queue.running, queue.concurrency, queue.runners), (3, 0, None, 0));
     assert_eq!(explain(urgent).await.queue.unwrap().position, 1);
     assert_eq!(explain(first).await.queue.unwrap().position, 2);
 
@@ -29,8 +29,11 @@ async fn a_queued_job_says_what_it_waits_for() {
     assert_eq!(explain(urgent).await.state, State::Assigned);
 
     let mut sql = on.sql().await;
-    sqlx::query("update orgs set concurrency = 1").execute(&mut sql).await.unwrap();
-    assert!(explain(first).await.summary.contains("runs 1 of 1"));
+    sqlx::query("insert into org_limits (org_id, concurrent_jobs) select id, 1 from orgs")
+        .execute(&mut sql)
+        .await
+        .unwrap();
+    assert!(explain(first).await.summary.contains("runs 1 of the 1 jobs"));
 
     work_on(&on.replica, &runner, urgent).await.finish(Some(Cause::Storage)).await.unwrap();
     let waiting = explain(urgent).await;

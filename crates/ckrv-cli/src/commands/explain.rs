@@ -49,11 +49,11 @@ impl Show for Explanation {
 }
 
 fn place(queue: &QueuePosition) -> String {
+    let of = queue.concurrency.map(|most| format!(" of {most}")).unwrap_or_default();
     format!(
-        "place {}; {} of {} jobs of the organization run; {} runners alive with {} free places; times out {}",
+        "place {}; {}{of} jobs of the organization run; {} runners alive with {} free places; times out {}",
         queue.position,
         queue.running,
-        queue.concurrency,
         queue.runners,
         queue.free_places,
         moment(queue.times_out_at)

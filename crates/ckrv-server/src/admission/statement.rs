@@ -13,44 +13,77 @@ order by r.capacity - (select count(*) from attempts a where a.runner_id = r.id 
 
 /// Assigns to runner $1 what it should run next, $2 at most. One row an attempt: job, seconds waited.
 ///
-/// - `org`: who waits, and how many more attempts of it may run: here, and at all.
-/// - `waiting`: of what this runner may be given, the first so many of each, from the index that has them in order, so that
-///   a long queue costs nothing. Each has its turn: how many attempts its organization would be running with it.
-/// - `chosen`: by priority; then by turn (organizations alternate, and who runs least goes first) and whose turn was
-///   longest ago; then by age.
+/// - `pair`: each project for which something waits, by steps from one to the next in the index: what this costs goes by how
+///   many wait, not by how long their queues are, nor by how many organizations there are.
+/// - `org`, `project`: how many more attempts of each may run: here, and at all. `start` is how far the organization has come
+///   in taking turns, and no less far than the one among the waiting that was given something last: who was idle has saved
+///   nothing up.
+/// - `waiting`: of what this runner may be given, the first so many of each project, from the index that has them in order,
+///   so that a long queue costs nothing.
+/// - `placed`: each has its place among its organization's. Organizations fill rounds: in each, one of weight 2 has twice as
+///   many places as one of weight 1, those that it runs already included.
+/// - `chosen`: by priority; then by round, so that who runs least for its weight goes first; then by turn, so that where there
+///   are fewer places than a round has, everybody comes to them as often as their weight says; then by age.
 /// - `locked`: the jobs' rows first, as everywhere; one that somebody is changing right now is left for the next pass.
 /// - `moved`, and in the same transaction whose turn it was, and the new version of the runner's list.
 pub const ASSIGN: &str = "
-with runner as (
+with recursive runner as (
     select r.id, r.org_id, r.classes,
         r.capacity - (select count(*) from attempts a where a.runner_id = r.id and a.rank < 100) as room
     from runners r
     where r.id = $1
+), pair as (
+    (
+        select a.org_id, a.project_id from attempts a
+        where a.state = 'queued'
+            and a.org_id >= (select coalesce(org_id, '00000000-0000-0000-0000-000000000000') from runner)
+        order by a.org_id, a.project_id limit 1
+    )
+    union all
+    select next.* from pair cross join lateral (
+        select a.org_id, a.project_id from attempts a
+        where a.state = 'queued' and (a.org_id, a.project_id) > (pair.org_id, pair.project_id)
+        order by a.org_id, a.project_id limit 1
+    ) next
+    where pair.org_id = next.org_id or (select org_id from runner) is null
 ), running as (
-    select org_id, count(*) as n from attempts where rank > 0 and rank < 100 group by org_id
+    select org_id, project_id, count(*) as n from attempts where rank > 0 and rank < 100 group by org_id, project_id
 ), org as (
-    select o.id, o.admitted_at, runner.classes, coalesce(running.n, 0) as running,
-        greatest(least(runner.room, o.concurrency - coalesce(running.n, 0)), 0) as room
+    select q.org_id, runner.classes, q.weight, q.weight::float8 / min(q.weight) over () as share, coalesce(ran.n, 0) as running,
+        greatest(least(runner.room, q.concurrent_jobs - coalesce(ran.n, 0)), 0) as room,
+        greatest(o.turn, max(o.turn - 1.0 / q.weight) over ()) as start
     from runner
-    join orgs o on runner.org_id is null or runner.org_id = o.id
-    left join running on running.org_id = o.id
-    where exists (select from attempts q where q.org_id = o.id and q.state = 'queued')
-), waiting as (
-    select w.job_id, w.number, w.priority, w.queued_at, w.not_before, org.id as org_id, org.admitted_at,
-        org.running + w.place as turn
+    cross join (select distinct org_id from pair) w
+    join orgs o on o.id = w.org_id and (runner.org_id is null or runner.org_id = o.id)
+    join org_quotas q on q.org_id = w.org_id
+    left join (select org_id, sum(n)::bigint as n from running group by org_id) ran on ran.org_id = w.org_id
+), project as (
+    select org.*, p.id as project_id,
+        greatest(least(org.room, (p.settings ->> 'concurrency')::int - coalesce(running.n, 0)), 0) as project_room
     from org
+    join pair on pair.org_id = org.org_id
+    join projects p on p.id = pair.project_id
+    left join running on running.project_id = p.id
+), waiting as (
+    select w.*, project.org_id, project.weight, project.share, project.running, project.room, project.start
+    from project
     cross join lateral (
-        select a.job_id, a.number, a.priority, a.queued_at, a.not_before,
-            row_number() over (order by a.priority desc, a.queued_at, a.job_id) as place
+        select a.job_id, a.number, a.priority, a.queued_at, a.not_before
         from attempts a
-        where a.org_id = org.id and a.state = 'queued' and a.not_before <= now()
-            and (a.class is null or a.class = any (org.classes)) and (a.only_runner is null or a.only_runner = $1)
+        where a.org_id = project.org_id and a.project_id = project.project_id
+            and a.state = 'queued' and a.not_before <= now()
+            and (a.class is null or a.class = any (project.classes)) and (a.only_runner is null or a.only_runner = $1)
         order by a.priority desc, a.queued_at, a.job_id
-        limit org.room
+        limit project.project_room
     ) w
+), placed as (
+    select waiting.*,
+        row_number() over (partition by org_id order by priority desc, queued_at, job_id) - 1 as ahead
+    from waiting
 ), chosen as (
-    select * from waiting
-    order by priority desc, turn, admitted_at nulls first, queued_at, job_id
+    select * from placed
+    where ahead < room
+    order by priority desc, floor((running + ahead) / share), start + ahead::float8 / weight, queued_at, job_id
     limit (select least(greatest(room, 0), $2) from runner)
 ), locked as (
     select j.id, c.org_id, c.number, c.queued_at, c.not_before
@@ -64,7 +97,9 @@ with runner as (
     cross join lateral transition(l.id, l.number, 'assigned', 10::smallint, p_runner => $1) t
     where t.applied
 ), turns as (
-    update orgs set admitted_at = clock_timestamp() where id in (select org_id from moved)
+    update orgs o set turn = org.start + taken.n::float8 / org.weight
+    from org join (select org_id, count(*) as n from moved group by org_id) taken on taken.org_id = org.org_id
+    where o.id = org.org_id
 ), feed as (
     update runner_feeds set version = version + 1 where runner_id = $1 and exists (select from moved)
 )

@@ -172,8 +172,17 @@ impl Queue {
                 ),
             };
         }
-        if place.running >= i64::from(place.concurrency) {
-            let summary = format!("The organization runs {} of {} jobs at once.", place.running, place.concurrency);
+        if let Some(most) = place.concurrency.filter(|most| place.running >= i64::from(*most)) {
+            let Place { running, tier, .. } = place;
+            let summary =
+                format!("The organization runs {running} of the {most} jobs at once that its tier `{tier}` allows.");
+            return (summary, Some("it starts when one of them is over; `ckrv usage` shows the limits".to_owned()));
+        }
+        if let Some(most) = place.project_concurrency.filter(|most| place.project_running >= i64::from(*most)) {
+            let Place { project, project_running, .. } = place;
+            let summary = format!(
+                "The project `{project}` runs {project_running} of the {most} jobs at once that its settings allow."
+            );
             return (summary, Some("it starts when one of them is over".to_owned()));
         }
         if able.free_places == 0 {
@@ -187,7 +196,7 @@ impl Queue {
         QueuePosition {
             position: self.place.before.unsigned_abs() + 1,
             running: self.place.running.unsigned_abs(),
-            concurrency: u64::from(self.place.concurrency.unsigned_abs()),
+            concurrency: self.place.concurrency.map(|most| u64::from(most.unsigned_abs())),
             runners: self.able.runners,
             free_places: self.able.free_places,
             times_out_at: self.place.times_out_at,

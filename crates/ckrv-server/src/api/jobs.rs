@@ -18,6 +18,7 @@ use crate::db::{Tx, jobs};
 use crate::error::ApiResult;
 use crate::http::extract::{Body, Path, parse_json};
 use crate::http::problems::{Authenticated, BadRequest, Conflict, Invalid, JsonBody, NotFound};
+use crate::quota;
 use crate::state::AppState;
 
 const COLLECTION: &str = "/v1/jobs";
@@ -60,7 +61,7 @@ async fn submit(
         retry_of: None,
         handed_in: None,
     };
-    accept(&state, tx, &once, new).await
+    accept(&state, &auth, tx, &once, new).await
 }
 
 /// A job with all its attempts.
@@ -145,16 +146,23 @@ async fn retry(
         retry_of: Some(id),
         handed_in: None,
     };
-    accept(&state, tx, &once, new).await
+    accept(&state, &auth, tx, &once, new).await
 }
 
 /// The last steps of both ways to a new job.
-async fn accept(state: &AppState, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) -> ApiResult<Created> {
+async fn accept(state: &AppState, auth: &Auth, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) -> ApiResult<Created> {
     let job = match jobs::submit(&mut tx, &new).await {
         Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
             return Err(invalid("project", "there is no such project"));
         }
         submitted => submitted?,
+    };
+    let job = match job {
+        Ok(job) => job,
+        Err(refusal) => {
+            drop(tx);
+            return Err(quota::refuse(state, new.org, auth.principal.actor(), refusal).await);
+        }
     };
     let body = to_value(&job);
     once.keep(&mut tx, &body).await?;

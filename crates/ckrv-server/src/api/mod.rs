@@ -7,6 +7,7 @@ mod job_list;
 pub mod jobs;
 mod keys;
 mod once;
+mod quota;
 mod runners;
 mod shown_once;
 mod whoami;
@@ -30,6 +31,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(events::routes())
         .merge(whoami::routes())
         .merge(keys::routes())
+        .merge(quota::routes())
         .merge(runners::routes())
 }
 

@@ -178,7 +178,7 @@ impl<P: Permission> FromRequestParts<AppState> for Caller<P> {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
         let auth = authenticate(state, &parts.headers).await?;
-        charge_caller(state, auth.principal, &parts.extensions).await?;
+        charge_caller(state, &auth, &parts.extensions).await?;
         auth.may(P::SCOPE)?;
         Ok(Self(auth, PhantomData))
     }

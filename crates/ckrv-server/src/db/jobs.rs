@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 
 use super::handed_in::HandedIn;
+use super::quotas::Refusal;
 use super::reach::Reach;
 use super::{attempts, decode};
 
@@ -154,11 +155,13 @@ pub struct NewJob<'a> {
     pub handed_in: Option<HandedIn<'a>>,
 }
 
-/// Accepts a job with its first attempt, and shows it. A foreign-key violation says that there is no such project.
-pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx::Error> {
-    let query =
-        sqlx::query_as("select project_id, created_at from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
-    let (project, created_at): (Uuid, OffsetDateTime) = query
+/// Accepts a job with its first attempt, and shows it; or says why not, and then the transaction has to be given up. A
+/// foreign-key violation says that there is no such project.
+pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Result<Job, Refusal>, sqlx::Error> {
+    let query = sqlx::query_as(
+        "select project_id, created_at, refusal from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    );
+    let (project, created_at, refusal): (Uuid, OffsetDateTime, Option<Json<Refusal>>) = query
         .bind(job.id.uuid())
         .bind(job.org.uuid())
         .bind(job.project.map(ProjectId::uuid))
@@ -171,7 +174,10 @@ pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx
         .bind(job.user.map(UserId::uuid))
         .fetch_one(tx)
         .await?;
-    Ok(Job {
+    if let Some(Json(refusal)) = refusal {
+        return Ok(Err(refusal));
+    }
+    Ok(Ok(Job {
         id: job.id,
         org: job.org,
         project: ProjectId::from_uuid(project),
@@ -186,7 +192,7 @@ pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Job, sqlx
         cancel_requested_at: None,
         finished_at: None,
         result: None,
-    })
+    }))
 }
 
 /// Records that somebody asked to cancel, with its event; the first request counts.

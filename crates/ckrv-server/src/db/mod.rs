@@ -24,6 +24,7 @@ pub mod logs;
 pub mod members;
 pub mod orgs;
 pub mod queue;
+pub mod quotas;
 pub mod rate_limits;
 pub mod reach;
 pub mod refresh_tokens;
@@ -34,6 +35,7 @@ pub mod selfcheck;
 pub mod sessions;
 pub mod signing_keys;
 pub mod transition;
+pub mod usage;
 
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr;

@@ -10,13 +10,11 @@ use super::reach::Reach;
 #[derive(FromRow)]
 pub struct Org {
     pub name: String,
-    /// Attempts at once over all its jobs.
-    pub concurrency: i32,
 }
 
 /// The transaction's own organization.
 pub async fn own(tx: &mut PgConnection) -> Result<Org, sqlx::Error> {
-    sqlx::query_as("select name, concurrency from orgs").fetch_one(tx).await
+    sqlx::query_as("select name from orgs").fetch_one(tx).await
 }
 
 /// The organization of this name, whichever it is.

@@ -10,9 +10,14 @@ use time::OffsetDateTime;
 pub struct Place {
     /// Attempts of the organization that go first.
     pub before: i64,
-    /// The organization's attempts that are given out or running, and how many may be.
+    /// The organization's attempts that are given out or running, and how many may be; none: any number.
     pub running: i64,
-    pub concurrency: i32,
+    pub concurrency: Option<i32>,
+    pub tier: String,
+    /// The same of its project.
+    pub project: String,
+    pub project_running: i64,
+    pub project_concurrency: Option<i32>,
     pub class: Option<String>,
     /// Nobody else may be given it.
     pub only_runner: Option<Uuid>,
@@ -34,10 +39,15 @@ pub async fn place(tx: &mut PgConnection, attempt: AttemptId) -> Result<Option<P
                  or (b.priority = a.priority and (b.queued_at, b.job_id) < (a.queued_at, a.job_id))
              )) as before,
             (select count(*) from attempts r where r.org_id = a.org_id and r.rank > 0 and r.rank < 100) as running,
-            (select o.concurrency from orgs o where o.id = a.org_id) as concurrency,
+            q.concurrent_jobs as concurrency, q.tier, p.name as project,
+            (select count(*) from attempts r
+             where r.org_id = a.org_id and r.project_id = a.project_id and r.rank > 0 and r.rank < 100) as project_running,
+            (p.settings ->> 'concurrency')::int as project_concurrency,
             a.class, a.only_runner, a.not_before, a.not_before > now() as held_back,
             greatest(a.queued_at, a.not_before) + make_interval(secs => a.queue_limit) as times_out_at
          from attempts a
+         join org_quotas q on q.org_id = a.org_id
+         join projects p on p.id = a.project_id
          where a.job_id = $1 and a.number = $2 and a.state = 'queued'",
     )
     .bind(attempt.job.uuid())

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::types::PgInterval;
+use time::OffsetDateTime;
 
 use super::Db;
 
@@ -39,6 +40,18 @@ pub async fn charge(
     .fetch_one(db.system_pool())
     .await?;
     Ok(Err(duration(wait).max(Duration::from_millis(1))))
+}
+
+/// How far ahead of its time a bucket is, and when it will be as good as new; none: it is.
+pub async fn look(db: &Db, bucket: &str) -> Result<Option<(Duration, OffsetDateTime)>, sqlx::Error> {
+    let found: Option<(f64, OffsetDateTime)> = sqlx::query_as(
+        "select extract(epoch from arrives_at - clock_timestamp())::float8, arrives_at from rate_limits
+         where bucket = $1 and arrives_at > clock_timestamp()",
+    )
+    .bind(bucket)
+    .fetch_optional(db.system_pool())
+    .await?;
+    Ok(found.map(|(ahead, arrives_at)| (duration(ahead), arrives_at)))
 }
 
 /// Takes one charge back.

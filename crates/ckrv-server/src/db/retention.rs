@@ -45,13 +45,14 @@ pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::
     Ok(deleted)
 }
 
-/// Says of some jobs that ended more than so many days ago that their log and artifacts are gone. How many.
+/// Says of some jobs that ended more than so many days ago, or than their organization's tier keeps them if that is less, that
+/// their log and artifacts are gone. How many.
 pub async fn mark(system: &mut PgConnection, days: i64) -> Result<u64, sqlx::Error> {
     let jobs: Vec<Uuid> = sqlx::query_scalar(
         "update jobs set purged_at = now() where id = any (array(
-             select id from jobs
-             where finished_at < now() - $1 * interval '1 day' and purged_at is null
-             order by finished_at limit $2 for update
+             select j.id from jobs j join org_quotas q on q.org_id = j.org_id
+             where j.finished_at < now() - least($1, q.retention_days) * interval '1 day' and j.purged_at is null
+             order by j.finished_at limit $2 for update of j
          )) returning id",
     )
     .bind(days)

@@ -16,12 +16,15 @@ use crate::api::invalid;
 use crate::api::jobs::check;
 use crate::auth::RunnerAuth;
 use crate::crash_point;
+use crate::db::audit::Actor;
 use crate::db::handed_in::{self, HandedIn};
 use crate::db::jobs::{self, NewJob};
+use crate::db::quotas::Refusal;
 use crate::db::{Tx, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Query, parse_json};
 use crate::http::problems::{Authenticated, BadRequest, Conflict, JsonBody};
+use crate::quota;
 use crate::state::AppState;
 use crate::text;
 
@@ -69,17 +72,23 @@ pub(super) async fn hand_in(
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             first(&state, org, &instance, &origin).await?
         }
-        made => made?,
+        made => match made? {
+            Ok(standing) => standing,
+            Err(refusal) => return Err(quota::refuse(&state, org, Actor::Runner(auth.runner), refusal).await),
+        },
     };
     crash_point!("server.hand-in.committed");
     state.wake.notify_admission();
     Ok(axum::Json(standing))
 }
 
-async fn submit(mut tx: Tx, new: &NewJob<'_>) -> Result<JobStanding, sqlx::Error> {
-    let job = jobs::submit(&mut tx, new).await?;
+async fn submit(mut tx: Tx, new: &NewJob<'_>) -> Result<Result<JobStanding, Refusal>, sqlx::Error> {
+    let job = match jobs::submit(&mut tx, new).await? {
+        Ok(job) => job,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     tx.commit().await?;
-    Ok(JobStanding {
+    Ok(Ok(JobStanding {
         job: job.id,
         state: job.state,
         cause: None,
@@ -88,7 +97,7 @@ async fn submit(mut tx: Tx, new: &NewJob<'_>) -> Result<JobStanding, sqlx::Error
         exit_code: None,
         result: None,
         finished_at: None,
-    })
+    }))
 }
 
 async fn first(state: &AppState, org: OrgId, instance: &str, origin: &Origin) -> ApiResult<JobStanding> {

@@ -1,39 +1,74 @@
-//! The limit per API key or person, exact over all replicas.
+//! The limits per API key or person and per organization, exact over all replicas.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::http::Extensions;
+use ckrv_types::OrgId;
+use time::OffsetDateTime;
 
-use super::{Standing, WINDOW, refused, standings};
-use crate::auth::Principal;
-use crate::db::rate_limits;
+use super::{Standing, Standings, WINDOW, refused, standings};
+use crate::auth::{Auth, Principal};
+use crate::db::{Db, rate_limits};
 use crate::error::ApiResult;
+use crate::quota;
 use crate::state::AppState;
 
-const NAME: &str = "key";
+/// Charges an authenticated request to its caller and then to the organization, or refuses it: what one caller sends beyond
+/// its own limit takes nothing from the others. Called by the extractor that found the caller.
+pub async fn charge_caller(state: &AppState, auth: &Auth, extensions: &Extensions) -> ApiResult<()> {
+    let standings = standings(extensions);
+    if let Some(per_minute) = NonZeroU32::new(state.config.rate_per_key) {
+        let standing = charge(&state.db, "key", &bucket_of(auth.principal), per_minute, standings).await?;
+        standing.map_err(|standing| refused("caller", standing))?;
+    }
+    // An organization without a limit has no row that all of its requests would queue at.
+    if let Some(per_minute) = quota::requests_per_minute(state, auth.org).await? {
+        let standing = charge(&state.db, "organization", &bucket_of_org(auth.org), per_minute, standings).await?;
+        standing.map_err(|standing| refused("organization", standing))?;
+    }
+    Ok(())
+}
 
-/// Charges an authenticated request to its caller, or refuses it. Called by the extractor that found the caller.
-pub async fn charge_caller(state: &AppState, caller: Principal, extensions: &Extensions) -> ApiResult<()> {
-    let Some(per_minute) = NonZeroU32::new(state.config.rate_per_key) else { return Ok(()) };
+/// How many of `per_minute` requests the organization has sent lately, and when that is forgotten.
+pub async fn sent_by(
+    db: &Db,
+    org: OrgId,
+    per_minute: NonZeroU32,
+) -> Result<Option<(u32, OffsetDateTime)>, sqlx::Error> {
+    let found = rate_limits::look(db, &bucket_of_org(org)).await?;
+    Ok(found.map(|(ahead, arrives_at)| (per_minute.get() - remaining(ahead, WINDOW / per_minute.get()), arrives_at)))
+}
+
+async fn charge(
+    db: &Db,
+    name: &'static str,
+    bucket: &str,
+    per_minute: NonZeroU32,
+    standings: Option<&Standings>,
+) -> Result<Result<(), Standing>, sqlx::Error> {
     let interval = WINDOW / per_minute.get();
-    let arrives_in = rate_limits::charge(&state.db, &bucket(caller), interval, WINDOW).await?;
+    let arrives_in = rate_limits::charge(db, bucket, interval, WINDOW).await?;
     let standing = match arrives_in {
-        Ok(ahead) => Standing { name: NAME, per_minute, remaining: remaining(ahead, interval), reset: ahead },
-        Err(reset) => Standing { name: NAME, per_minute, remaining: 0, reset },
+        Ok(ahead) => Standing { name, per_minute, remaining: remaining(ahead, interval), reset: ahead },
+        Err(reset) => Standing { name, per_minute, remaining: 0, reset },
     };
-    if let Some(standings) = standings(extensions) {
+    if let Some(standings) = standings {
         standings.note(standing);
     }
-    if arrives_in.is_err() { Err(refused("caller", standing)) } else { Ok(()) }
+    Ok(arrives_in.map(drop).map_err(|_| standing))
 }
 
 /// All programs of a person share one.
-fn bucket(caller: Principal) -> String {
+fn bucket_of(caller: Principal) -> String {
     match caller {
         Principal::Key { key, .. } => format!("key:{key}"),
         Principal::User { user, .. } => format!("user:{user}"),
     }
+}
+
+fn bucket_of_org(org: OrgId) -> String {
+    format!("org:{org}")
 }
 
 /// Requests that fit between the allowance's end and how far ahead of its time the key already is.

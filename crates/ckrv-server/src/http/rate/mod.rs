@@ -1,8 +1,8 @@
-//! Rate limits: per address before authentication, per API key after it, told in `RateLimit` headers
+//! Rate limits: per address before authentication, per API key or person and per organization after it, told in `RateLimit` headers
 //! (draft-ietf-httpapi-ratelimit-headers) and `Retry-After`.
 //!
-//! Both are generic cell rate algorithms with an allowance of one minute. The one per address is this process's; the one
-//! per key lies in the database and so holds over replicas.
+//! All are generic cell rate algorithms with an allowance of one minute. The one per address is this process's; the others
+//! lie in the database and so hold over replicas.
 
 pub mod address;
 mod caller;
@@ -17,7 +17,7 @@ use ckrv_types::{Problem, ProblemCode};
 
 use crate::error::ApiError;
 
-pub use caller::charge_caller;
+pub use caller::{charge_caller, sent_by};
 
 const WINDOW: Duration = Duration::from_mins(1);
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
