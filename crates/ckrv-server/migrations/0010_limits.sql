@@ -56,7 +56,7 @@ alter table org_limits no force row level security;
 insert into org_limits (org_id, concurrent_jobs) select id, concurrency from orgs;
 alter table orgs force row level security;
 alter table org_limits force row level security;
-alter table orgs drop column concurrency;
+-- `orgs.concurrency` and `orgs.admitted_at` are read by the release before, and by none after it.
 
 -- What holds for each organization. NULL: unlimited.
 create view org_quotas with (security_invoker = true) as
@@ -255,7 +255,7 @@ drop index attempts_queued;
 create index attempts_queued on attempts (org_id, project_id, priority desc, queued_at, job_id) where state = 'queued';
 
 -- How far an organization has come in taking turns: each attempt that it is given moves it on by 1/weight.
-alter table orgs drop column admitted_at, add column turn float8 not null default 0;
+alter table orgs add column turn float8 not null default 0;
 
 -- As before; the attempt knows its project.
 create or replace function queue_attempt(p_job uuid, p_number int, p_not_before timestamptz, p_cause text, p_message text) returns void
