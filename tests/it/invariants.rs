@@ -73,6 +73,21 @@ const SEEDS: &[(Rule, &str)] = &[
     (Rule::ArtifactsStored, "update artifacts set size = size + 1 where job_id = :one and status = 'stored'"),
     (Rule::ArtifactsStored, "update artifacts set sha256 = repeat('0', 64) where job_id = :one and status = 'stored'"),
     (Rule::ArtifactsSettled, "update artifacts set status = 'pending' where job_id = :one"),
+    (Rule::UsageAsAttemptsSay, "delete from usage_events where job_id = :one and attempt = 0"),
+    (Rule::UsageAsAttemptsSay, "update usage_events set seconds = seconds + 1 where job_id = :one and attempt = 1"),
+    (
+        Rule::UsageAsAttemptsSay,
+        "insert into usage_events (org_id, month, job_id, attempt, project_id, seconds)
+         select org_id, usage_month(now()), id, 1, project_id, 5 from jobs where id = :two",
+    ),
+    (
+        Rule::UsageAsAttemptsSay,
+        "update usage_months set jobs = jobs + 1 where jobs = (select max(jobs) from usage_months)",
+    ),
+    (
+        Rule::UsageAsAttemptsSay,
+        "insert into usage_events select org_id, month - 31, job_id, attempt, at, project_id from usage_events where job_id = :one",
+    ),
     (Rule::ApiAgrees, "update attempts set state = 'timed_out' where job_id = :two and number = 1"),
     (Rule::ApiAgrees, "update jobs set message = 'something else' where id = :one"),
     (Rule::ApiAgrees, "update log_heads set next_seq = next_seq - 1 where job_id = :one"),

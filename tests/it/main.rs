@@ -29,4 +29,5 @@ mod model_proxy;
 mod oauth;
 mod pages;
 mod pod;
+mod quotas;
 mod server;

@@ -155,7 +155,7 @@ declare
     v_open bigint;
 begin
     select * into strict v_quota from org_quotas q where q.org_id = p_org;
-    if p_class <> all (v_quota.classes) then
+    if p_class is not null and p_class <> all (v_quota.classes) then
         return jsonb_build_object('tier', v_quota.tier, 'class', p_class, 'classes', v_quota.classes);
     end if;
 
@@ -171,7 +171,7 @@ begin
     end if;
 
     -- From here on no other job of the organization is being accepted: what is counted below is all there is, and this one.
-    select sum(u.jobs) - 1, sum(u.seconds) / 60 into v_jobs, v_minutes
+    select sum(u.jobs) - 1, floor(sum(u.seconds) / 60) into v_jobs, v_minutes
     from usage_months u where u.org_id = p_org and u.month = v_month;
     if v_jobs >= v_quota.jobs_per_month then
         return jsonb_build_object(

@@ -51,6 +51,7 @@ async fn raw_sql_of_the_application_sees_its_own_organization_and_nothing_when_n
         for statement in [
             "with u as (insert into users (id, name) values (gen_random_uuid(), 'somebody') returning id)
              insert into members (org_id, user_id, role) select $1, id, 'owner' from u",
+            "insert into org_limits (org_id) values ($1)",
             "insert into audit_log (id, org_id, actor_kind, action) values (gen_random_uuid(), $1, 'system', 'test')",
             "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at)
              values (gen_random_uuid(), $1, sha256($1::text::bytea), 'viewer', 'somebody', now())",

@@ -88,6 +88,34 @@ const PLAIN: &[(Rule, &str)] = &[
          from artifacts r join attempts a on a.job_id = r.job_id and a.number = r.attempt
          where r.status = 'pending' and a.rank = 100",
     ),
+    (
+        Rule::UsageAsAttemptsSay,
+        "select format('job %s of project %s is counted %s times, for project %s', j.id, j.project_id, coalesce(e.jobs, 0), e.project_id)
+         from jobs j left join usage_events e on e.job_id = j.id and e.attempt = 0
+         where (e.org_id, e.project_id, e.key_id, e.jobs) is distinct from (j.org_id, j.project_id, j.key_id, 1)
+         union all
+         select format('attempt %s of job %s ran for %s s that count, and %s s are counted', a.number, a.job_id, a.ran, coalesce(e.seconds, 0))
+         from (
+             select *, case
+                 when rank < 100 or running_at is null or cause like 'infrastructure:%' then 0
+                 else greatest(0, ceil(extract(epoch from coalesce(finishing_at, finished_at) - running_at)))
+             end as ran from attempts
+         ) a left join usage_events e on e.job_id = a.job_id and e.attempt = a.number
+         where coalesce(e.seconds, 0) <> a.ran or coalesce(e.jobs, 0) <> 0
+            or coalesce(e.output_tokens, 0) <> case
+                when a.rank = 100 and a.usage ->> 'source' = 'proxy' then (a.usage ->> 'output_tokens')::bigint else 0
+            end
+         union all
+         select format('attempt %s of job %s is counted in %s months', attempt, job_id, count(*)) from usage_events
+         group by job_id, attempt having count(*) > 1
+         union all
+         select format('the month %s of %s sums up to %s jobs and %s s, its events to %s and %s', month, org_id,
+             s.jobs, s.seconds, e.jobs, e.seconds)
+         from (select org_id, month, sum(jobs) as jobs, sum(seconds) as seconds from usage_events group by 1, 2) e
+         full join (select org_id, month, sum(jobs) as jobs, sum(seconds) as seconds from usage_months group by 1, 2) s
+             using (org_id, month)
+         where (s.jobs, s.seconds) is distinct from (e.jobs, e.seconds)",
+    ),
 ];
 
 /// $1: ids of accepted jobs.

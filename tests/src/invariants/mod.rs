@@ -60,6 +60,8 @@ pub enum Rule {
     ArtifactsStored,
     /// An attempt that is over has an outcome for each of its artifacts.
     ArtifactsSettled,
+    /// What counts as used is what jobs and attempts say, each once.
+    UsageAsAttemptsSay,
     /// The API shows the job and its log as the database has them.
     ApiAgrees,
     /// Nothing of any attempt is left on the machine.
@@ -67,7 +69,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AcceptedIsThere,
         Self::NobodyAsked,
         Self::OneResult,
@@ -84,6 +86,7 @@ impl Rule {
         Self::ArchiveWhole,
         Self::ArtifactsStored,
         Self::ArtifactsSettled,
+        Self::UsageAsAttemptsSay,
         Self::ApiAgrees,
         Self::NothingLeft,
     ];

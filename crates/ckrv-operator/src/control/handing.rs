@@ -16,6 +16,8 @@ use crate::triggers::Triggers;
 
 /// A job that waits at the control plane is asked for again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// A job that a quota keeps out is handed in again after this.
+const QUOTA_AGAIN: Duration = Duration::from_mins(1);
 
 /// The table. Clones are the same.
 #[derive(Clone)]
@@ -35,9 +37,17 @@ struct Entry {
 }
 
 enum Stage {
-    Wished { wish: Arc<HandIn>, backoff: Backoff },
+    /// Not taken yet; said why not, where that is for the object's maker to know.
+    Wished {
+        wish: Arc<HandIn>,
+        backoff: Backoff,
+        full: Option<Refusal>,
+    },
     Refused(Refusal),
-    Asked { job: JobId, standing: Option<JobStanding> },
+    Asked {
+        job: JobId,
+        standing: Option<JobStanding>,
+    },
     Forgotten,
 }
 
@@ -73,8 +83,10 @@ impl Handing {
 
     pub fn of(&self, uid: &str) -> Handed {
         match self.table().get(uid).map(|entry| &entry.stage) {
-            None | Some(Stage::Wished { .. } | Stage::Asked { standing: None, .. }) => Handed::Unknown,
-            Some(Stage::Refused(refusal)) => Handed::Refused(refusal.clone()),
+            None | Some(Stage::Wished { full: None, .. } | Stage::Asked { standing: None, .. }) => Handed::Unknown,
+            Some(Stage::Refused(refusal) | Stage::Wished { full: Some(refusal), .. }) => {
+                Handed::Refused(refusal.clone())
+            }
             Some(Stage::Asked { standing: Some(standing), .. }) => Handed::Standing(standing.clone()),
             Some(Stage::Forgotten) => Handed::Forgotten,
         }
@@ -84,7 +96,7 @@ impl Handing {
     pub fn hand_in(&self, wish: HandIn) {
         let (uid, name) = (wish.origin.uid.clone(), wish.origin.name.clone());
         self.table().entry(uid).or_insert_with(|| {
-            let stage = Stage::Wished { wish: Arc::new(wish), backoff: Backoff::for_requests() };
+            let stage = Stage::Wished { wish: Arc::new(wish), backoff: Backoff::for_requests(), full: None };
             Entry { name, stage, due: Instant::now() }
         });
         self.wake.notify_one();
@@ -151,6 +163,9 @@ impl Handing {
     /// The control plane has not taken it: for good, or this time.
     pub(super) fn not_taken(&self, wish: &HandIn, error: &ClientError) {
         let origin = &wish.origin;
+        if error.problem_code() == Some(ProblemCode::QuotaExceeded) {
+            return self.set_full(&origin.uid, &origin.name, refusal(error));
+        }
         if let Some(refusal) = refusal(error) {
             tracing::info!(object = origin.name, reason = refusal.message, "a job is refused");
             return self.set(&origin.uid, &origin.name, Stage::Refused(refusal), Duration::ZERO);
@@ -160,6 +175,19 @@ impl Handing {
             && let Stage::Wished { backoff, .. } = &mut entry.stage
         {
             entry.due = Instant::now() + backoff.pause(error.retry_after());
+        }
+    }
+
+    /// A quota is used up: there may be room later, when jobs are over or the month is.
+    fn set_full(&self, uid: &str, name: &str, refusal: Option<Refusal>) {
+        let mut table = self.table();
+        let Some(entry) = table.get_mut(uid) else { return };
+        entry.due = Instant::now() + QUOTA_AGAIN;
+        if let Stage::Wished { full, .. } = &mut entry.stage
+            && *full != refusal
+        {
+            *full = refusal;
+            self.triggers.look_at_named(name);
         }
     }
 
@@ -216,6 +244,7 @@ fn refusal(error: &ClientError) -> Option<Refusal> {
         // Of the runner itself, which the loops around it hear too.
         ProblemCode::Unauthenticated | ProblemCode::OtherInstance => return None,
         ProblemCode::Forbidden => "NotAllowed",
+        ProblemCode::QuotaExceeded => "QuotaExceeded",
         ProblemCode::Invalid => "Invalid",
         _ => "Refused",
     };

@@ -74,7 +74,7 @@ pub struct Standing {
 pub async fn standing(tx: &mut PgConnection, org: OrgId) -> Result<Standing, sqlx::Error> {
     sqlx::query_as(
         "select (select count(*) from attempts where org_id = $1 and rank > 0 and rank < 100) as concurrent_jobs,
-            open_jobs($1) as open_jobs, coalesce(sum(jobs), 0)::bigint as jobs, (coalesce(sum(seconds), 0) / 60)::bigint as minutes,
+            open_jobs($1) as open_jobs, coalesce(sum(jobs), 0)::bigint as jobs, floor(coalesce(sum(seconds), 0) / 60)::bigint as minutes,
             usage_month_end(usage_month(now())) as month_end
          from usage_months where org_id = $1 and month = usage_month(now())",
     )
