@@ -75,7 +75,7 @@ pub struct Global {
     /// Folder of all files of ckrv [default: ckrv in the user's data folder]
     #[arg(long, env = env::HOME, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub home: Option<PathBuf>,
-    /// Do what cannot be undone without asking
+    /// Ask nothing before doing what cannot be undone
     #[arg(short = 'y', long, env = env::YES, global = true)]
     pub yes: bool,
     /// Allow http:// to other machines: the token travels in clear text

@@ -38,7 +38,7 @@ variables! {
     FORMAT;
     /// `auto`, `always` or `never`.
     COLOR;
-    /// Does what cannot be undone without asking.
+    /// Asks nothing before doing what cannot be undone.
     YES;
     /// Allows `http://` to other machines.
     ALLOW_PLAIN_HTTP;

@@ -251,14 +251,12 @@ mod tests {
         let resets_at = Some(time::OffsetDateTime::from_unix_timestamp(1_796_083_200).unwrap());
         let quota = QuotaLimit { quota: Measure::JobsPerMonth, used: 100, limit: Some(100), resets_at };
         let problem = Problem { quota: Some(quota), ..Problem::new(ProblemCode::QuotaExceeded) };
-        let Failure::Told(report) = ClientError::Problem { problem: Box::new(problem), retry_after: None }.into() else {
+        let Failure::Told(report) = ClientError::Problem { problem: Box::new(problem), retry_after: None }.into()
+        else {
             panic!()
         };
         assert_eq!(report.status.code(), 5);
-        assert_eq!(
-            report.causes,
-            ["jobs this month: 100 of 100 used; counts from nothing again 2026-12-01 00:00:00Z"]
-        );
+        assert_eq!(report.causes, ["jobs this month: 100 of 100 used; counts from nothing again 2026-12-01 00:00:00Z"]);
         assert!(report.hint.is_some_and(|hint| hint.contains("`ckrv usage`")));
     }
 

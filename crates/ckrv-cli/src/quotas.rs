@@ -36,7 +36,9 @@ pub const fn advice(measure: Measure) -> &'static str {
             "`ckrv usage` shows by whom it was used; the operator of the control plane gives another tier"
         }
         Measure::RequestsPerMinute => "wait a moment and try again",
-        Measure::Members => "`ckrv org members` and `ckrv org invitations` show who counts; the operator gives another tier",
+        Measure::Members => {
+            "`ckrv org members` and `ckrv org invitations` show who counts; the operator gives another tier"
+        }
         Measure::Projects => "`ckrv project list` shows them; the operator of the control plane gives another tier",
     }
 }
@@ -44,8 +46,9 @@ pub const fn advice(measure: Measure) -> &'static str {
 /// What is left of the limits that there are, in one line.
 pub fn left(quota: &Quota) -> String {
     let limited = quota.limits.iter().filter_map(|limit| Some((limit, limit.limit?)));
-    let parts: Vec<String> =
-        limited.map(|(limit, most)| format!("{} of {most} {}", most.saturating_sub(limit.used), label(limit.quota))).collect();
+    let parts: Vec<String> = limited
+        .map(|(limit, most)| format!("{} of {most} {}", most.saturating_sub(limit.used), label(limit.quota)))
+        .collect();
     if parts.is_empty() { "unlimited".to_owned() } else { parts.join(", ") }
 }
 
@@ -71,7 +74,8 @@ impl Show for Quota {
     }
 
     fn names(&self) -> Vec<String> {
-        self.limits.iter().map(|limit| label(limit.quota).replace(' ', "-")).collect()
+        let name = |limit: &QuotaLimit| serde_json::to_value(limit.quota).ok()?.as_str().map(str::to_owned);
+        self.limits.iter().filter_map(name).collect()
     }
 }
 

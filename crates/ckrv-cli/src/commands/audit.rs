@@ -28,7 +28,7 @@ const GIVE_UP: Duration = Duration::from_mins(2);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A TIME is RFC 3339, a day such as 2026-11-01, or how long ago: 90m, 7d. An entry has to meet all conditions.\n\n\
-Examples:\n  ckrv audit list --since 7d --action key.created\n  ckrv audit list --actor ada@example.com -o json\n  \
+Examples:\n  ckrv audit list --since 7d --action key\n  ckrv audit list --actor ada@example.com -o json\n  \
 ckrv audit export --since 2026-11-01 --until 2026-12-01 > november.ndjson\n  \
 ckrv audit export --after \"$(tail -n 1 all.ndjson | jq -r .id)\" >> all.ndjson"
 )]
@@ -64,10 +64,10 @@ struct Filters {
     /// Only before this time
     #[arg(long, env = env::AUDIT_UNTIL, global = true, value_name = "TIME", value_parser = parse_since)]
     until: Option<OffsetDateTime>,
-    /// Only this action, as noun.verb
+    /// Only this action, as noun.verb; a noun alone is all of its verbs
     #[arg(long, env = env::AUDIT_ACTION, global = true, value_name = "ACTION")]
     action: Option<String>,
-    /// Only acts of this member (by name, e-mail or id), key or runner (by id)
+    /// Only acts of this member (by name, e-mail or id), key or runner (by id); or `system`, `anonymous`
     #[arg(long, env = env::AUDIT_ACTOR, global = true, value_name = "WHO")]
     actor: Option<String>,
     /// Only what was done to the thing with this id
@@ -82,6 +82,8 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
         Some(actor) => Some(actor_id(&client, actor).await?),
         None => None,
     };
+    // A noun alone stands for all of its verbs.
+    let action = action.map(|action| if action.contains('.') { action } else { action + "." });
     let query = AuditQuery { since, until, action, actor, subject };
     match args.command {
         Command::List { limit } => list(&client, &query, limit, context).await?,
@@ -94,6 +96,9 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
 }
 
 async fn actor_id(client: &Client, actor: String) -> Result<String, Failure> {
+    if matches!(actor.as_str(), "system" | "anonymous") {
+        return Ok(actor);
+    }
     let is_id = actor.parse::<UserId>().is_ok() || actor.parse::<KeyId>().is_ok() || actor.parse::<RunnerId>().is_ok();
     if is_id {
         return Ok(actor);
@@ -119,12 +124,7 @@ async fn list(client: &Client, query: &AuditQuery, limit: u32, context: &Context
     context.printer.show(&page, context.format())
 }
 
-async fn export(
-    client: &Client,
-    query: AuditQuery,
-    after: Option<AuditId>,
-    context: &Context,
-) -> Result<(), Failure> {
+async fn export(client: &Client, query: AuditQuery, after: Option<AuditId>, context: &Context) -> Result<(), Failure> {
     let mut last = after;
     let mut entries = pin!(client.export_audit(query, after, GIVE_UP));
     while let Some(entry) = entries.next().await {

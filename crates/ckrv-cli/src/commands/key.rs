@@ -55,6 +55,7 @@ ckrv key create ci --service-account ci --project website --expires-in-days 90 >
     },
     /// Make a new key in the place of one, which goes on for a while; the new token is printed, this one time
     Rotate {
+        /// Name or id
         key: String,
         /// How long the old one is still good [default: 1d]
         #[arg(long, env = env::KEY_ROTATE_OVERLAP, value_name = "TIME", value_parser = duration::parse_seconds)]
@@ -64,7 +65,10 @@ ckrv key create ci --service-account ci --project website --expires-in-days 90 >
         expires_in_days: Option<u32>,
     },
     /// Make a key useless
-    Revoke { key: String },
+    Revoke {
+        /// Name or id
+        key: String,
+    },
 }
 
 pub async fn run(args: Args, context: &Context) -> Outcome {
@@ -138,7 +142,8 @@ impl Show for Keys {
     fn table(&self, view: View) -> String {
         let name = |id: String| self.directory.name(id);
         let rows = self.page.items.iter().map(|key| {
-            let owner = key.user.map(|user| user.to_string()).or(key.service_account.map(|account| account.to_string()));
+            let owner =
+                key.user.map(|user| user.to_string()).or(key.service_account.map(|account| account.to_string()));
             let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
             let projects: Vec<String> = key.projects.iter().map(|project| name(project.to_string())).collect();
             let expiry = key.revoked_at.map(|at| format!("revoked {}", moment(at)));

@@ -24,6 +24,8 @@ pub mod usage;
 mod choices;
 mod directory;
 mod ending;
+#[cfg(test)]
+mod forms;
 mod job_view;
 mod kept;
 mod named;

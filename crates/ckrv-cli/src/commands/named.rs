@@ -8,9 +8,7 @@ use std::str::FromStr;
 use ckrv_client::{Client, ClientError};
 use ckrv_types::credential::Credential;
 use ckrv_types::identity::{ApiKey, Invitation, Member, Project, RunnerInfo, ServiceAccount};
-use ckrv_types::{
-    CredentialId, InvitationId, KeyId, Page, ProjectId, RunnerId, ServiceAccountId, UserId,
-};
+use ckrv_types::{CredentialId, InvitationId, KeyId, Page, ProjectId, RunnerId, ServiceAccountId, UserId};
 
 use crate::duration::moment;
 use crate::exit::ExitStatus;
@@ -61,9 +59,9 @@ pub fn one<T: Named>(all: Vec<T>, text: &str) -> Result<T, Failure> {
         0 => Err(none::<T>(text)),
         many => {
             let failure = Failure::usage(format!("`{text}` may be any of {many}; say which by its id"));
-            Err(called.iter().fold(failure, |failure, thing| {
-                failure.cause(format!("{} ({})", thing.id(), thing.told_apart_by()))
-            }))
+            Err(called
+                .iter()
+                .fold(failure, |failure, thing| failure.cause(format!("{} ({})", thing.id(), thing.told_apart_by()))))
         }
     }
 }

@@ -10,7 +10,7 @@ use ckrv_types::ProjectId;
 
 use crate::commands::kept::{self, Before};
 use crate::commands::named;
-use crate::context::Context;
+use crate::context::{Access, Context};
 use crate::credentials::{Holds, Kept};
 use crate::env;
 use crate::exit::ExitStatus;
@@ -87,7 +87,7 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
                 (None, false) => context.printer.show(&Chosen(profile.org), context.format())?,
                 (org, _) => {
                     // Refuses what cannot be one.
-                    context.client_for(context::Access { org: org.clone(), ..context.access_of(&name, &profile)? })?;
+                    context.client_for(Access { org: org.clone(), ..context.access_of(&name, &profile)? })?;
                     // A project belongs to one organization.
                     let project = profile.project.filter(|_| org == profile.org);
                     profile::store(home, &name, &Profile { org: org.clone(), project, ..profile })?;

@@ -42,13 +42,17 @@ enum Command {
     },
     /// Say anew which namespaces' AgentJobs a runner may hand in; without any, it may hand in none
     Allow {
+        /// Name or id
         runner: String,
         /// A namespace of its cluster (`*`: every other one) and the project that its jobs go into
         #[arg(value_name = ALLOWED, value_parser = pair)]
         allow: Vec<(String, String)>,
     },
     /// Make a runner's token useless
-    Revoke { runner: String },
+    Revoke {
+        /// Name or id
+        runner: String,
+    },
 }
 
 pub async fn run(args: Args, context: &Context) -> Outcome {

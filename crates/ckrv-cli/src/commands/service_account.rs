@@ -15,9 +15,11 @@ use crate::failure::{Failure, Outcome};
 use crate::format::{One, Row, short, since};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A service account acts by API keys of its own, which outlive whoever made them. An ACCOUNT is named by name or id.\n\n\
+#[command(
+    after_help = "A service account acts by API keys of its own, which outlive whoever made them. An ACCOUNT is named by name or id.\n\n\
 Examples:\n  ckrv service-account create ci --role editor\n  ckrv key create ci --service-account ci\n  ckrv sa list\n  \
-ckrv sa suspend ci")]
+ckrv sa suspend ci"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -38,16 +40,27 @@ enum Command {
     },
     /// Give a service account another role
     Role {
+        /// Name or id
         account: String,
+        /// What it may do from now on
         #[arg(value_parser = choices::role())]
         role: Role,
     },
     /// Have its keys refused for a while
-    Suspend { account: String },
+    Suspend {
+        /// Name or id
+        account: String,
+    },
     /// Let its keys in again
-    Resume { account: String },
+    Resume {
+        /// Name or id
+        account: String,
+    },
     /// Remove a service account, and its keys with it
-    Remove { account: String },
+    Remove {
+        /// Name or id
+        account: String,
+    },
 }
 
 pub async fn run(args: Args, context: &Context) -> Outcome {

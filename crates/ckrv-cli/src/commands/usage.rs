@@ -15,8 +15,10 @@ use crate::failure::Outcome;
 use crate::format::{Show, View, short};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Quotas are as they are now, whatever the month; those of another month are not shown. Months are of UTC.\n\n\
-Examples:\n  ckrv usage\n  ckrv usage --by user --month 2026-11\n  ckrv usage --by day -o json | jq '.usage.rows[] | [.day, .jobs]'")]
+#[command(
+    after_help = "Quotas are as they are now, whatever the month; those of another month are not shown. Months are of UTC.\n\n\
+Examples:\n  ckrv usage\n  ckrv usage --by user --month 2026-11\n  ckrv usage --by day -o json | jq '.usage.rows[] | [.day, .jobs]'"
+)]
 pub struct Args {
     /// The month, as YYYY-MM [default: this one]
     #[arg(long, env = env::USAGE_MONTH, value_name = "MONTH", value_parser = month)]

@@ -88,9 +88,11 @@ impl CredentialError {
             | Self::NeedsKeyFile { .. }
             | Self::NeedsPassphrase { .. }
             | Self::Undecipherable { .. } => ExitStatus::NotLoggedIn,
-            Self::KeyFile { .. } | Self::NoKeyFile { .. } | Self::OpenToOthers { .. } | Self::EmptyPassphrase | Self::Mistyped => {
-                ExitStatus::Usage
-            }
+            Self::KeyFile { .. }
+            | Self::NoKeyFile { .. }
+            | Self::OpenToOthers { .. }
+            | Self::EmptyPassphrase
+            | Self::Mistyped => ExitStatus::Usage,
             Self::Ask { source } if source.kind() == io::ErrorKind::Interrupted => ExitStatus::Interrupted,
             Self::NotRenewed { .. }
             | Self::NoKeyring { .. }

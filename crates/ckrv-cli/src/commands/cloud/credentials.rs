@@ -6,9 +6,7 @@ use clap::{Subcommand, ValueHint};
 use comfy_table::Cell;
 use serde::Serialize;
 
-use ckrv_types::credential::{
-    CreateCredential, Credential, CredentialKind, CredentialSecret, ReplaceSecret,
-};
+use ckrv_types::credential::{CreateCredential, Credential, CredentialKind, CredentialSecret, ReplaceSecret};
 use ckrv_types::{Page, Secret};
 
 use crate::commands::choices::{self, Kind};
@@ -43,9 +41,15 @@ enum Command {
     /// Keep a credential
     Add(AddArgs),
     /// Put a new secret in the place of the old one; jobs that begin from now on get it
-    Replace { credential: String },
+    Replace {
+        /// Name or id
+        credential: String,
+    },
     /// Forget a credential
-    Remove { credential: String },
+    Remove {
+        /// Name or id
+        credential: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +90,9 @@ pub async fn run(args: CredentialsArgs, context: &Context) -> Outcome {
         Command::Replace { credential } => {
             let before = find(client.credentials().await?.items, &credential)?;
             let secret = secret(before.kind, context)?;
-            context.printer.show(&client.replace_secret(before.id, &ReplaceSecret { secret }).await?, context.format())?;
+            context
+                .printer
+                .show(&client.replace_secret(before.id, &ReplaceSecret { secret }).await?, context.format())?;
         }
         Command::Remove { credential } => {
             let id = id_of(&credential, client.credentials()).await?;

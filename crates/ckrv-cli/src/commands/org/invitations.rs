@@ -79,10 +79,7 @@ impl Row for Invitation {
 
 impl Show for Membership {
     fn table(&self, view: View) -> String {
-        view.fields([
-            ("organization", Some(named(&self.org_name, self.org))),
-            ("role", Some(Cell::new(self.role))),
-        ])
+        view.fields([("organization", Some(named(&self.org_name, self.org))), ("role", Some(Cell::new(self.role)))])
     }
 
     fn names(&self) -> Vec<String> {

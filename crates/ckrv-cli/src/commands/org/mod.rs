@@ -73,16 +73,27 @@ ckrv org invite --role editor \"Grace, for the website\"\n  ckrv org invite --ro
     },
     /// Give a member another role
     Role {
+        /// Name, e-mail or id
         member: String,
+        /// What they may do from now on
         #[arg(value_parser = choices::role())]
         role: Role,
     },
     /// Shut a member out for a while: their logins and keys are refused within a minute
-    Suspend { member: String },
+    Suspend {
+        /// Name, e-mail or id
+        member: String,
+    },
     /// Let a suspended member in again
-    Resume { member: String },
+    Resume {
+        /// Name, e-mail or id
+        member: String,
+    },
     /// Remove a member, and their keys with them
-    Remove { member: String },
+    Remove {
+        /// Name, e-mail or id
+        member: String,
+    },
     /// Leave the organization
     Leave,
 }

@@ -51,7 +51,9 @@ fn follow(before: &str, now: &str, context: &Context) -> Result<(), Failure> {
 
 /// How commands come to be about an organization that is new to the user.
 pub fn point_at(name: &str, context: &Context) {
-    context.printer.hint(&format!("`ckrv profile org {name}` makes your commands about it, `--org {name}` a single one"));
+    context
+        .printer
+        .hint(&format!("`ckrv profile org {name}` makes your commands about it, `--org {name}` a single one"));
 }
 
 #[derive(Debug, Serialize)]

@@ -29,7 +29,10 @@ enum Command {
     #[command(visible_alias = "ls")]
     List,
     /// Show a project and its settings
-    Show { project: String },
+    Show {
+        /// Name or id
+        project: String,
+    },
     /// Make a project
     Create {
         /// Up to 63 of a-z 0-9 -
@@ -37,25 +40,34 @@ enum Command {
     },
     /// Give a project another name
     Rename {
+        /// Name or id
         project: String,
         /// Up to 63 of a-z 0-9 -
         name: String,
     },
     /// Change settings of a project; what is not named stays
     #[command(
+        override_usage = "ckrv project set [OPTIONS] <PROJECT>",
         after_help = "They hold for jobs that are handed in from now on.\n\nExamples:\n  \
 ckrv project set website --concurrency 4\n  ckrv project set website --class small --allow-class small,large\n  \
 ckrv project set website --unset class,allow-class"
     )]
     Set {
+        /// Name or id
         project: String,
         #[command(flatten)]
         settings: settings::SettingsArgs,
     },
     /// Take no more jobs into a project; what it has can still be read
-    Archive { project: String },
+    Archive {
+        /// Name or id
+        project: String,
+    },
     /// Take jobs into an archived project again
-    Restore { project: String },
+    Restore {
+        /// Name or id
+        project: String,
+    },
 }
 
 pub async fn run(args: Args, context: &Context) -> Outcome {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de};
 
-use ckrv_types::spec::{Limits, Retries};
 use ckrv_types::JobSpec;
+use ckrv_types::spec::{Limits, Retries};
 
 use crate::duration;
 
