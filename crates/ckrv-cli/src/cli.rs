@@ -75,6 +75,9 @@ pub struct Global {
     /// Folder of all files of ckrv [default: ckrv in the user's data folder]
     #[arg(long, env = env::HOME, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub home: Option<PathBuf>,
+    /// Ask nothing before doing what cannot be undone
+    #[arg(short = 'y', long, env = env::YES, global = true)]
+    pub yes: bool,
     /// Allow http:// to other machines: the token travels in clear text
     #[arg(long, env = env::ALLOW_PLAIN_HTTP, global = true)]
     pub allow_plain_http: bool,
@@ -87,7 +90,7 @@ pub struct Global {
 pub enum Command {
     /// Run a control plane on this machine
     Dev(commands::dev::Args),
-    /// Sign in to a control plane, and out
+    /// Sign in to a control plane, and out; credentials that jobs may use
     Cloud(commands::cloud::Args),
     /// Hand in a job
     Run(Box<commands::run::Args>),
@@ -106,10 +109,21 @@ pub enum Command {
     Retry(commands::retry::Args),
     /// Say why a job does not run, or why it ended
     Explain(commands::explain::Args),
+    /// Organizations: who belongs to them, and who is asked to
+    Org(commands::org::Args),
+    /// Projects, and what holds for their jobs
+    Project(commands::project::Args),
     /// API keys
     Key(commands::key::Args),
+    /// Members that are no people: pipelines, bots
+    #[command(visible_alias = "sa")]
+    ServiceAccount(commands::service_account::Args),
     /// Runners and their tokens
     Runner(commands::runner::Args),
+    /// What the organization may use, and what it has used
+    Usage(commands::usage::Args),
+    /// Who did what
+    Audit(commands::audit::Args),
     /// Profiles: which control plane to talk to
     Profile(commands::profile::Args),
     /// Print a completion script for a shell

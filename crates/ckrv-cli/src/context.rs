@@ -93,6 +93,31 @@ impl Context {
         self.printer.stderr().terminal && io::stdin().is_terminal()
     }
 
+    /// Asks whether to do what cannot be undone, if somebody is there and has not said `--yes`.
+    pub async fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if self.global.yes || !self.is_interactive() {
+            return Ok(());
+        }
+        self.printer.ask(&format!("{question} [y/N] "));
+        let read = || std::io::stdin().lines().next().transpose();
+        // Not here: Ctrl-C is to be heard meanwhile.
+        let answer = tokio::task::spawn_blocking(read).await.or_fail(|| "cannot ask".into())?;
+        let answer = answer.or_fail(|| "cannot read the answer".into())?.unwrap_or_default();
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::failed("nothing was done").hint("--yes does it without a question")),
+        }
+    }
+
+    /// A secret that must not be seen: asked for without an echo where somebody sits there, otherwise what stands on stdin.
+    pub fn secret(&self, prompt: &str) -> Result<Secret, Failure> {
+        if self.is_interactive() {
+            let typed = rpassword::prompt_password(format!("{prompt}: "));
+            return typed.map(Secret::new).or_fail(|| format!("cannot read: {prompt}"));
+        }
+        read_stdin().map(Secret::new)
+    }
+
     pub fn client(&self) -> Result<Client, Failure> {
         self.client_for(self.access()?)
     }

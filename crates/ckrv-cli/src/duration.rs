@@ -37,9 +37,12 @@ pub fn parse_seconds(text: &str) -> Result<u64, String> {
     parse(text).map(|duration| duration.as_secs())
 }
 
-/// Reads a point in time: RFC 3339, or how long ago.
+/// Reads a point in time: RFC 3339, the beginning of a day (UTC), or how long ago.
 pub fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(time);
+    }
+    if let Ok(time) = OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339) {
         return Ok(time);
     }
     let ago = parse(text).map_err(|_| format!("`{text}` is neither a time such as 10m nor RFC 3339"))?;
@@ -106,6 +109,7 @@ mod tests {
     fn since_takes_a_moment_or_a_while() {
         let moment = OffsetDateTime::from_unix_timestamp(0).unwrap();
         assert_eq!(parse_since("1970-01-01T00:00:00Z"), Ok(moment));
+        assert_eq!(parse_since("1970-01-01"), Ok(moment));
         let since = parse_since("10m").unwrap();
         assert_eq!((OffsetDateTime::now_utc() - since).whole_minutes(), 10);
         assert!(parse_since("yesterday").is_err());

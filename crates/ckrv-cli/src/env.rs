@@ -38,6 +38,8 @@ variables! {
     FORMAT;
     /// `auto`, `always` or `never`.
     COLOR;
+    /// Asks nothing before doing what cannot be undone.
+    YES;
     /// Allows `http://` to other machines.
     ALLOW_PLAIN_HTTP;
     /// How long requests are repeated while the server cannot be reached.
@@ -54,6 +56,8 @@ variables! {
     /// `ckrv cloud login --insecure-storage`.
     LOGIN_INSECURE_STORAGE;
 
+    /// `ckrv profile set --insecure-storage`.
+    PROFILE_INSECURE_STORAGE;
     /// `ckrv profile org --unset`.
     PROFILE_ORG_UNSET;
     /// `ckrv profile project --unset`.
@@ -149,10 +153,68 @@ variables! {
     /// `ckrv pull --force`.
     PULL_FORCE;
 
+    /// `ckrv org invite --role`.
+    ORG_INVITE_ROLE;
+
+    /// `ckrv project set --concurrency`.
+    PROJECT_CONCURRENCY;
+    /// `ckrv project set --class`.
+    PROJECT_CLASS;
+    /// `ckrv project set --allow-class`.
+    PROJECT_ALLOW_CLASS;
+    /// `ckrv project set --max-run`.
+    PROJECT_MAX_RUN;
+    /// `ckrv project set --repository`.
+    PROJECT_REPOSITORY;
+    /// `ckrv project set --unset`.
+    PROJECT_UNSET;
+
+    /// `ckrv key create --scope`.
+    KEY_SCOPE;
     /// `ckrv key create --project`.
     KEY_PROJECT;
+    /// `ckrv key create --service-account`.
+    KEY_SERVICE_ACCOUNT;
     /// `ckrv key create --expires-in-days`.
     KEY_EXPIRES_IN_DAYS;
+    /// `ckrv key rotate --overlap`.
+    KEY_ROTATE_OVERLAP;
+    /// `ckrv key rotate --expires-in-days`.
+    KEY_ROTATE_EXPIRES_IN_DAYS;
+
+    /// `ckrv service-account create --role`.
+    SERVICE_ACCOUNT_ROLE;
+
+    /// `ckrv cloud credentials add --kind`.
+    CREDENTIALS_KIND;
+    /// `ckrv cloud credentials add --host`.
+    CREDENTIALS_HOST;
+    /// `ckrv cloud credentials add --username`.
+    CREDENTIALS_USERNAME;
+    /// `ckrv cloud credentials add --project`.
+    CREDENTIALS_PROJECT;
+    /// `ckrv cloud credentials add --known-hosts`.
+    CREDENTIALS_KNOWN_HOSTS;
+
+    /// `ckrv usage --month`.
+    USAGE_MONTH;
+    /// `ckrv usage --by`.
+    USAGE_BY;
+
+    /// `ckrv audit --since`.
+    AUDIT_SINCE;
+    /// `ckrv audit --until`.
+    AUDIT_UNTIL;
+    /// `ckrv audit --action`.
+    AUDIT_ACTION;
+    /// `ckrv audit --actor`.
+    AUDIT_ACTOR;
+    /// `ckrv audit --subject`.
+    AUDIT_SUBJECT;
+    /// `ckrv audit list --limit`.
+    AUDIT_LIMIT;
+    /// `ckrv audit export --after`.
+    AUDIT_AFTER;
 
     /// `ckrv runner create --allow`.
     RUNNER_ALLOW;

@@ -9,6 +9,7 @@ use ckrv_types::ProblemCode;
 
 use crate::credentials::CredentialError;
 use crate::exit::ExitStatus;
+use crate::quotas;
 
 /// What a command comes to.
 pub type Outcome = Result<ExitStatus, Failure>;
@@ -130,14 +131,22 @@ impl From<ClientError> for Failure {
         }
         if let (Self::Told(report), Some(problem)) = (&mut failure, error.problem()) {
             report.causes.extend(problem.errors.iter().map(|broken| format!("{}: {}", broken.field, broken.message)));
+            report.causes.extend(problem.quota.as_ref().map(quotas::in_words));
             report.hint.clone_from(&problem.hint);
             report.request_id.clone_from(&problem.request_id);
+        }
+        if let Some(quota) = error.problem().and_then(|problem| problem.quota.as_ref()) {
+            return failure.hint(quotas::advice(quota.quota));
         }
         match error.problem_code() {
             Some(ProblemCode::Unauthenticated) => {
                 failure.hint("is CKRV_TOKEN (or the profile's token) still valid? `ckrv cloud login` signs in")
             }
-            Some(ProblemCode::RateLimited) => failure.hint("wait a moment and try again"),
+            Some(ProblemCode::QuotaExceeded) => failure.hint("`ckrv usage` shows what is left"),
+            Some(ProblemCode::RateLimited) => match error.retry_after() {
+                Some(after) => failure.hint(format!("try again in {} s", after.as_secs())),
+                None => failure.hint("wait a moment and try again"),
+            },
             _ if error.is_unreachable() => failure.hint("is the address right, and the server running?"),
             _ => failure,
         }
@@ -200,6 +209,7 @@ impl From<io::Error> for Failure {
 mod tests {
     use ckrv_types::Problem;
     use ckrv_types::problem::FieldError;
+    use ckrv_types::quota::{Measure, QuotaLimit};
 
     use super::*;
 
@@ -234,6 +244,20 @@ mod tests {
         assert_eq!(report.causes, ["spec.repo: is bad"]);
         assert_eq!(report.hint.as_deref(), Some("h"));
         assert_eq!(report.request_id.as_deref(), Some("r"));
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_told_with_its_figures_and_the_next_step() {
+        let resets_at = Some(time::OffsetDateTime::from_unix_timestamp(1_796_083_200).unwrap());
+        let quota = QuotaLimit { quota: Measure::JobsPerMonth, used: 100, limit: Some(100), resets_at };
+        let problem = Problem { quota: Some(quota), ..Problem::new(ProblemCode::QuotaExceeded) };
+        let Failure::Told(report) = ClientError::Problem { problem: Box::new(problem), retry_after: None }.into()
+        else {
+            panic!()
+        };
+        assert_eq!(report.status.code(), 5);
+        assert_eq!(report.causes, ["jobs this month: 100 of 100 used; counts from nothing again 2026-12-01 00:00:00Z"]);
+        assert!(report.hint.is_some_and(|hint| hint.contains("`ckrv usage`")));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
 use serde::Serialize;
+use time::OffsetDateTime;
 
-use ckrv_types::State;
+use ckrv_types::{Page, State};
 
+use crate::duration::moment;
 use crate::failure::{Failure, OrFail as _};
 use crate::printer::Printer;
 
@@ -28,6 +30,41 @@ pub trait Show: Serialize {
 
     /// Ids, one a line.
     fn names(&self) -> Vec<String>;
+}
+
+/// A thing that is one line of a table.
+pub trait Row: Serialize {
+    const HEADER: &'static [&'static str];
+
+    fn id(&self) -> String;
+
+    /// As many as there are words in the header.
+    fn cells(&self) -> Vec<Cell>;
+}
+
+impl<T: Row> Show for Page<T> {
+    fn table(&self, view: View) -> String {
+        view.rows(T::HEADER, self.items.iter().map(Row::cells))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.items.iter().map(Row::id).collect()
+    }
+}
+
+/// One of them by itself.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct One<T>(pub T);
+
+impl<T: Row> Show for One<T> {
+    fn table(&self, view: View) -> String {
+        view.rows(T::HEADER, [self.0.cells()])
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.0.id()]
+    }
 }
 
 /// What a table may look like.
@@ -61,6 +98,11 @@ impl View {
 
     /// Columns without lines.
     pub fn columns<const N: usize>(self, header: [&str; N], rows: impl IntoIterator<Item = [Cell; N]>) -> String {
+        self.rows(&header, rows.into_iter().map(Vec::from))
+    }
+
+    /// The same, with as many columns as there are.
+    pub fn rows(self, header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
         let mut table = self.empty();
         table.set_header(header);
         table.add_rows(rows);
@@ -89,6 +131,24 @@ impl View {
 /// A cell's text in one line, short enough for a table.
 pub fn short(text: &str, width: usize) -> Cell {
     Cell::new(crate::terminal::one_line(text, width))
+}
+
+/// Several texts of others, each on one line.
+pub fn lines(texts: &[String], glue: &str) -> String {
+    texts.iter().map(|text| crate::terminal::one_line(text, 400)).collect::<Vec<_>>().join(glue)
+}
+
+/// A name and how it is written in full where something else has to be meant: `acme (org-…)`.
+pub fn named(name: &str, id: impl std::fmt::Display) -> Cell {
+    short(&format!("{name} ({id})"), 200)
+}
+
+/// What is shut out or laid aside, since when.
+pub fn since(word: &str, time: Option<OffsetDateTime>) -> Cell {
+    match time {
+        Some(time) => Cell::new(format!("{word} {}", moment(time))).fg(Color::Yellow),
+        None => Cell::new(""),
+    }
 }
 
 /// A state in its colour.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $CKRV_HOME/           or ckrv in the user's data folder: $XDG_DATA_HOME, ~/.local/share, %APPDATA%
-//!   profiles/NAME.json  server, organization, project; of `dev` and `profile set` the API key; 0600
+//!   profiles/NAME.json  server, organization, project; of `dev` the API key; 0600
 //!   credentials/NAME    what the profile is signed in with, encrypted, 0600
 //!   credentials/NAME.lock  held by whoever changes it
 //!   profile             name of the profile in use

@@ -18,6 +18,7 @@ mod git;
 mod home;
 mod printer;
 mod profile;
+mod quotas;
 mod sys;
 mod terminal;
 

@@ -86,6 +86,11 @@ impl Printer {
         self.say(&format!("{} {text}", self.stderr.paint("hint:", BOLD)));
     }
 
+    /// A question on stderr, whose answer is typed on the same line.
+    pub fn ask(self, text: &str) {
+        let _ = io::stderr().lock().write_all(self.stderr.shown(text).as_bytes());
+    }
+
     /// What went wrong, why, and what to do.
     pub fn report(self, report: &Report) {
         self.say(&format!("{} {}", self.stderr.paint("error:", RED), report.what));

@@ -22,7 +22,7 @@ pub const DEV: &str = "dev";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Profile {
     pub server: Url,
-    /// An API key, in plain text: the embedded control plane's, or one that `ckrv profile set` was given.
+    /// An API key, in plain text: the embedded control plane's, which is on this machine alone.
     #[serde(default)]
     pub token: Option<Secret>,
     /// By name or id; absent: the one that was chosen at the login.

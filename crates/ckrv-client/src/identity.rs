@@ -1,7 +1,7 @@
-//! Who the token stands for; API keys; runners; whether the server is up.
+//! Who the token stands for; runners; whether the server is up.
 
-use ckrv_types::identity::{ApiKey, CreateKey, CreateRunner, RunnerInfo, UpdateRunner, WhoAmI, WithToken};
-use ckrv_types::{KeyId, Page, RunnerId};
+use ckrv_types::identity::{CreateRunner, RunnerInfo, UpdateRunner, WhoAmI, WithToken};
+use ckrv_types::{Page, RunnerId};
 
 use crate::{Client, ClientError};
 
@@ -10,21 +10,8 @@ impl Client {
         self.transport.json(self.transport.get(["v1", "whoami"]), "an identity").await
     }
 
-    pub async fn keys(&self) -> Result<Page<ApiKey>, ClientError> {
-        self.transport.json(self.transport.get(["v1", "keys"]), "a list of keys").await
-    }
-
-    /// A new API key, with the token that is shown this one time.
-    pub async fn create_key(&self, key: &CreateKey) -> Result<WithToken<ApiKey>, ClientError> {
-        self.transport.json(self.transport.create(["v1", "keys"]).json(key), "a key").await
-    }
-
-    pub async fn revoke_key(&self, id: KeyId) -> Result<(), ClientError> {
-        self.transport.done(self.transport.delete(["v1", "keys", &id.to_string()])).await
-    }
-
     pub async fn runners(&self) -> Result<Page<RunnerInfo>, ClientError> {
-        self.transport.json(self.transport.get(["v1", "runners"]), "a list of runners").await
+        self.transport.whole(["v1", "runners"], "a list of runners").await
     }
 
     /// A new runner of the caller's organization, with the token that is shown this one time.

@@ -9,6 +9,7 @@
 //! terminal, no file, no environment variable.
 
 mod artifacts;
+mod audit;
 mod backoff;
 mod config;
 mod credential;
@@ -16,15 +17,21 @@ mod error;
 mod events;
 mod identity;
 mod jobs;
+mod keys;
 pub mod logs;
+mod members;
 pub mod oauth;
+mod projects;
+mod quota;
 mod retry;
 pub mod runner;
 mod sse;
 mod transport;
+mod vault;
 pub mod worker;
 
 pub use artifacts::Download;
+pub use audit::{AuditQuery, Exported};
 pub use backoff::Backoff;
 pub use config::{ClientConfig, ConfigError, Timeouts};
 pub use credential::{Credential, TokenError, TokenSource};

@@ -120,7 +120,7 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    fn at(self, server: &str) -> ClientError {
+    pub(crate) fn at(self, server: &str) -> ClientError {
         ClientError::Interrupted { server: server.to_owned(), what: self.to_string() }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ckrv_types::identity::ORG_HEADER;
-use ckrv_types::{Problem, ProblemCode, Secret, problem};
+use ckrv_types::{Page, Problem, ProblemCode, Secret, problem};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, redirect};
 use serde::de::DeserializeOwned;
@@ -108,6 +108,10 @@ impl Transport {
         self.request(Method::PATCH, path)
     }
 
+    pub(crate) fn put<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
     pub(crate) fn delete<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> RequestBuilder {
         self.request(Method::DELETE, path)
     }
@@ -172,6 +176,24 @@ impl Transport {
             what,
             source,
         })
+    }
+
+    /// The whole of a list, however many pages the server makes of it.
+    pub(crate) async fn whole<T: DeserializeOwned>(
+        &self,
+        path: [&str; 2],
+        what: &'static str,
+    ) -> Result<Page<T>, ClientError> {
+        let (mut items, mut cursor) = (Vec::new(), None);
+        loop {
+            let page: Page<T> = self.json(self.get(path).query(&[("cursor", &cursor)]), what).await?;
+            items.extend(page.items);
+            // The same place again would be asked for without an end.
+            if page.next.is_none() || page.next == cursor {
+                return Ok(Page { items, next: None });
+            }
+            cursor = page.next;
+        }
     }
 
     /// Sends a request that may be repeated, and drops the body of its answer.

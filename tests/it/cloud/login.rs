@@ -1,6 +1,5 @@
 //! Signing in, each way.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,7 +8,7 @@ use ckrv_types::identity::{Role, WhoAmI};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use url::Url;
 
 use super::Desk;
@@ -136,12 +135,8 @@ async fn an_answer_from_another_server_signs_nobody_in() {
 async fn an_api_key_signs_in_too_and_a_wrong_one_is_not_kept() {
     let desk = Desk::new().await;
     let server = desk.stack.server_url();
-    let with_token = async |token: &str| {
-        let mut command = desk.command(&["cloud", "login", "--server", &server, "--with-token"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(token.as_bytes()).await.unwrap();
-        desk.end(child).await
-    };
+    let with_token =
+        async |token: &str| desk.hears(&["cloud", "login", "--server", &server, "--with-token"], token).await;
     let unknown =
         ckrv_types::token::compose(ckrv_types::token::TokenKind::Live, "01k9zj3m5r8w2t6y4x0v7q1n5d", &[7; 32]);
     with_token(&unknown).await.exits(4);
@@ -154,6 +149,40 @@ async fn an_api_key_signs_in_too_and_a_wrong_one_is_not_kept() {
     assert!(shown.contains("api key") && !shown.contains(key), "{shown}");
     desk.says(&["cloud", "logout"]).await.exits(0).tells(&["the API key itself is still good"]);
     desk.says(&["list"]).await.exits(4);
+}
+
+#[tokio::test]
+async fn a_new_login_ends_the_one_before_at_the_server() {
+    let desk = Desk::new().await;
+    let standing = async || -> Vec<bool> {
+        let mut db = desk.db().await;
+        sqlx::query_scalar("select revoked_at is null from logins order by created_at")
+            .fetch_all(&mut db)
+            .await
+            .unwrap()
+    };
+    let first = desk.login(&[]).await;
+    assert!(!first.err.contains("before"), "{first}");
+    desk.login(&[]).await.tells(&["the login before is ended"]);
+    assert_eq!(standing().await, [false, true]);
+    desk.says(&["list"]).await.exits(0);
+    let key = desk.stack.keys.api_key.expose();
+    let arguments = ["profile", "set", "default", &desk.stack.server_url()];
+    desk.hears(&arguments, key).await.exits(0).tells(&["the login before is ended"]);
+    assert_eq!(standing().await, [false, false]);
+    desk.says(&["list"]).await.exits(0);
+    assert!(!desk.kept().contains(key), "{}", desk.kept());
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_be_opened_any_more_is_replaced_and_that_is_told() {
+    let desk = Desk::new().await;
+    desk.login(&[]).await;
+    desk.file("key", &"6b".repeat(32));
+    desk.login(&[])
+        .await
+        .tells(&["warning: the login before is forgotten here, but good at the server", "could not be opened"]);
+    desk.says(&["list"]).await.exits(0);
 }
 
 #[tokio::test]

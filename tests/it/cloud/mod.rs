@@ -16,6 +16,7 @@ use ckrv_types::UserId;
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
@@ -101,6 +102,14 @@ impl Desk {
     async fn says(&self, arguments: &[&str]) -> Said {
         let output = tokio::time::timeout(START, self.command(arguments).output()).await;
         Said::new(arguments, output.expect("it ends").unwrap())
+    }
+
+    /// The same with something on stdin.
+    async fn hears(&self, arguments: &[&str], stdin: &str) -> Said {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).await.unwrap();
+        self.end(child).await
     }
 
     /// Begins a login by a code.

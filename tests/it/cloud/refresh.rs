@@ -7,7 +7,7 @@ const MANY: usize = 20;
 
 async fn signed_in() -> Desk {
     let desk = Desk::bare().await;
-    desk.login(&["--insecure-storage"]).await.tells(&["warning: the login will be kept in plain text"]);
+    desk.login(&["--insecure-storage"]).await.tells(&["warning: it will be kept in plain text"]);
     desk
 }
 

@@ -4,8 +4,9 @@ use comfy_table::Cell;
 
 use ckrv_client::ListJobs;
 use ckrv_types::limits::PAGE_MAX;
-use ckrv_types::{Job, Page, ProjectId, State};
+use ckrv_types::{Job, Page, State};
 
+use crate::commands::named;
 use crate::context::Context;
 use crate::duration::{age, show};
 use crate::env;
@@ -25,9 +26,9 @@ pub struct Args {
     /// Only jobs on this repository
     #[arg(long, env = env::LIST_REPO, value_name = "URL")]
     repo: Option<String>,
-    /// Only jobs of this project
-    #[arg(long, env = env::LIST_PROJECT, value_name = "ID")]
-    project: Option<ProjectId>,
+    /// Only jobs of this project, by name or id
+    #[arg(long, env = env::LIST_PROJECT)]
+    project: Option<String>,
     /// At most so many
     #[arg(long, env = env::LIST_LIMIT, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -44,8 +45,12 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 
 pub async fn run(args: Args, context: &Context) -> Outcome {
     let access = context.access()?;
-    let project = args.project.or(access.project);
+    let usual = access.project;
     let client = context.client_for(access)?;
+    let project = match args.project {
+        Some(project) => Some(named::project(&client, &project).await?),
+        None => usual,
+    };
     let mut page = Page { items: Vec::new(), next: None };
     let mut list = ListJobs { states: args.state, labels: args.label, repo: args.repo, project, ..ListJobs::default() };
     loop {

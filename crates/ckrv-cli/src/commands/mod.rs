@@ -1,5 +1,6 @@
 //! The commands, one file each, and what Ctrl-C does to them.
 
+pub mod audit;
 pub mod cancel;
 pub mod cloud;
 pub mod completions;
@@ -9,15 +10,25 @@ pub mod key;
 pub mod list;
 pub mod logs;
 pub mod man;
+pub mod org;
 pub mod profile;
+pub mod project;
 pub mod pull;
 pub mod retry;
 pub mod run;
 pub mod runner;
+pub mod service_account;
 pub mod status;
+pub mod usage;
 
+mod choices;
+mod directory;
 mod ending;
+#[cfg(test)]
+mod forms;
 mod job_view;
+mod kept;
+mod named;
 mod tokened;
 
 use crate::cli::Command;
@@ -54,8 +65,13 @@ async fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Cancel(args) => cancel::run(args, context).await,
         Command::Retry(args) => retry::run(args, context).await,
         Command::Explain(args) => explain::run(args, context).await,
+        Command::Org(args) => org::run(args, context).await,
+        Command::Project(args) => project::run(args, context).await,
         Command::Key(args) => key::run(args, context).await,
         Command::Runner(args) => runner::run(args, context).await,
+        Command::ServiceAccount(args) => service_account::run(args, context).await,
+        Command::Usage(args) => usage::run(args, context).await,
+        Command::Audit(args) => audit::run(args, context).await,
         Command::Profile(args) => profile::run(args, context).await,
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),

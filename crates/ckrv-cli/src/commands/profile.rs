@@ -5,10 +5,13 @@ use comfy_table::Cell;
 use serde::Serialize;
 use url::Url;
 
-use ckrv_types::{ProjectId, Secret};
+use ckrv_client::Client;
+use ckrv_types::ProjectId;
 
-use crate::context::{self, Context, read_stdin};
-use crate::credentials::Holds;
+use crate::commands::kept::{self, Before};
+use crate::commands::named;
+use crate::context::{Access, Context};
+use crate::credentials::{Holds, Kept};
 use crate::env;
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Outcome};
@@ -32,11 +35,18 @@ enum Command {
     List,
     /// Choose the profile to use from now on
     Use { name: String },
-    /// Make or change a profile by an API key, which is read from stdin and kept in plain text
+    /// Make or change a profile by an API key, which is read from stdin and kept like a login
+    #[command(
+        after_help = "Nothing is asked of the server; `ckrv cloud login --with-token` sees whether the key is good.\n\n\
+Example:\n  ckrv profile set ci https://ckrv.example.com < key.txt"
+    )]
     Set {
         name: String,
         /// URL of the control plane
         server: Url,
+        /// Keep the key in plain text: whoever reads your files can act by it
+        #[arg(long, env = env::PROFILE_INSECURE_STORAGE)]
+        insecure_storage: bool,
     },
     /// Show or choose the organization that commands are about
     #[command(after_help = "Examples:\n  ckrv profile org\n  ckrv profile org acme\n  ckrv profile org --unset")]
@@ -49,10 +59,10 @@ enum Command {
     },
     /// Show or choose the project that jobs go into and are listed of
     #[command(
-        after_help = "Examples:\n  ckrv profile project\n  ckrv profile project PROJECT\n  ckrv profile project --unset"
+        after_help = "Examples:\n  ckrv profile project\n  ckrv profile project website\n  ckrv profile project --unset"
     )]
     Project {
-        /// Its id; without one, the profile's is shown
+        /// Its name or id; without one, the profile's is shown
         project: Option<String>,
         /// Go back to the organization's first, and to listing all
         #[arg(long, env = env::PROFILE_PROJECT_UNSET, conflicts_with = "project")]
@@ -70,14 +80,14 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
             profile::choose(home, &name)?;
             context.printer.note(&format!("profile `{name}` is in use"));
         }
-        Command::Set { name, server } => set(&name, server, context).await?,
+        Command::Set { name, server, insecure_storage } => set(&name, server, insecure_storage, context).await?,
         Command::Org { org, unset } => {
             let (name, profile) = in_use(context)?;
             match (org, unset) {
                 (None, false) => context.printer.show(&Chosen(profile.org), context.format())?,
                 (org, _) => {
                     // Refuses what cannot be one.
-                    context.client_for(context::Access { org: org.clone(), ..context.access_of(&name, &profile)? })?;
+                    context.client_for(Access { org: org.clone(), ..context.access_of(&name, &profile)? })?;
                     // A project belongs to one organization.
                     let project = profile.project.filter(|_| org == profile.org);
                     profile::store(home, &name, &Profile { org: org.clone(), project, ..profile })?;
@@ -87,9 +97,14 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
         }
         Command::Project { project, unset } => {
             let (name, profile) = in_use(context)?;
-            let project: Option<ProjectId> = project
-                .map(|project| context::id(&project, "a project's id looks like prj-…; `ckrv cloud whoami` shows one"))
-                .transpose()?;
+            let project = match project {
+                // Its id is kept: a name may change.
+                Some(project) => {
+                    let client = context.client_for(context.access_of(&name, &profile)?)?;
+                    Some(named::project(&client, &project).await?)
+                }
+                None => None,
+            };
             if project.is_none() && !unset {
                 let shown = Chosen(profile.project.map(|project| project.to_string()));
                 context.printer.show(&shown, context.format())?;
@@ -103,21 +118,33 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     Ok(ExitStatus::Done)
 }
 
-async fn set(name: &str, server: Url, context: &Context) -> Result<(), Failure> {
-    let token = Secret::new(read_stdin()?.trim());
-    if ckrv_types::token::parse(token.expose()).is_err() {
-        return Err(Failure::usage("what stands on stdin is not a ckrv token")
-            .hint(format!("ckrv profile set {name} {server} < FILE, where FILE holds ck_live_…")));
-    }
-    let new = Profile { token: Some(token), org: context.org().map(str::to_owned), ..Profile::of(server) };
-    // Refuses an address that the token must not go to.
-    context.client_for(context.access_of(name, &new)?)?;
+async fn set(name: &str, server: Url, insecure: bool, context: &Context) -> Result<(), Failure> {
     let before = profile::find(&context.home, name)?;
-    profile::store(&context.home, name, &new)?;
-    if let Some(before) = before {
-        forget(name, &before, context).await?;
-    }
+    let key = kept::api_key(context, format!("ckrv profile set {name} {server} < FILE, where FILE holds ck_live_…"))?;
+    // Refuses an address that the key must not go to.
+    Client::new(context.config(server.clone(), key.clone()))?;
+    let store = context.store(name, &server);
+    let locker = kept::locker(&store, insecure, context).await?;
+    let lock = store.lock().await?;
+    let ended = match before {
+        Some(before) => {
+            let old = context.store(name, &before.server);
+            let ended = Before::of(&old).await;
+            if before.server != server {
+                // Its key in a keyring is of no more use.
+                old.forget(&lock).await?;
+            }
+            Some((ended, before.server))
+        }
+        None => None,
+    };
+    store.write(&Kept::Key(key), &locker, &lock)?;
+    drop(lock);
+    profile::store(&context.home, name, &Profile { org: context.org().map(str::to_owned), ..Profile::of(server) })?;
     context.printer.note(&format!("profile `{name}` is written; `ckrv profile use {name}` chooses it"));
+    if let Some((ended, server)) = ended {
+        ended.end(&server, context).await;
+    }
     Ok(())
 }
 

@@ -1,22 +1,27 @@
 //! `ckrv runner`: who executes the organization's jobs, and the tokens that let them.
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
 use comfy_table::Cell;
 
+use ckrv_client::Client;
 use ckrv_types::identity::{CreateRunner, RunnerInfo, UpdateRunner};
-use ckrv_types::{Page, ProjectId, RunnerId};
+use ckrv_types::{Page, ProjectId};
 
+use crate::commands::list::pair;
+use crate::commands::named::{self, id_of};
 use crate::commands::tokened::show_made;
-use crate::context::{self, Context};
+use crate::context::Context;
 use crate::duration::age;
 use crate::env;
 use crate::exit::ExitStatus;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::format::{Show, View, short};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ckrv runner create build-1\n  \
-    ckrv runner create cluster-1 --allow ckrv=prj-01k9zj3m5r8w2t6y4x0v7q1n5d\n  ckrv runner list\n  ckrv runner revoke RUNNER")]
+    ckrv runner create cluster-1 --allow ckrv=website\n  ckrv runner list\n  ckrv runner revoke RUNNER")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -30,22 +35,22 @@ enum Command {
     Create {
         /// Up to 63 of a-z 0-9 -
         name: String,
-        /// Take AgentJobs that are made by hand in this namespace of its cluster, into this project; `*`: in every other
+        /// Take AgentJobs that are made by hand in this namespace of its cluster, into this project (by name or id); `*`: in every other
         /// namespace; may be repeated
-        #[arg(long, env = env::RUNNER_ALLOW, value_name = ALLOWED, value_parser = allowed, value_delimiter = ',')]
-        allow: Vec<(String, ProjectId)>,
+        #[arg(long, env = env::RUNNER_ALLOW, value_name = ALLOWED, value_parser = pair, value_delimiter = ',')]
+        allow: Vec<(String, String)>,
     },
     /// Say anew which namespaces' AgentJobs a runner may hand in; without any, it may hand in none
     Allow {
-        /// The runner's id
+        /// Name or id
         runner: String,
         /// A namespace of its cluster (`*`: every other one) and the project that its jobs go into
-        #[arg(value_name = ALLOWED, value_parser = allowed)]
-        allow: Vec<(String, ProjectId)>,
+        #[arg(value_name = ALLOWED, value_parser = pair)]
+        allow: Vec<(String, String)>,
     },
     /// Make a runner's token useless
     Revoke {
-        /// The runner's id
+        /// Name or id
         runner: String,
     },
 }
@@ -55,17 +60,18 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     match args.command {
         Command::List => context.printer.show(&client.runners().await?, context.format())?,
         Command::Create { name, allow } => {
-            let allow = allow.into_iter().collect();
+            let allow = allowed(&client, allow).await?;
             show_made(context, &client.create_runner(&CreateRunner { name, allow }).await?)?;
         }
         Command::Allow { runner, allow } => {
-            let id: RunnerId = context::id(&runner, "`ckrv runner list` shows them")?;
-            let update = UpdateRunner { allow: allow.into_iter().collect() };
+            let id = id_of(&runner, client.runners()).await?;
+            let update = UpdateRunner { allow: allowed(&client, allow).await? };
             let updated = client.update_runner(id, &update).await?;
             context.printer.show(&Page { items: vec![updated], next: None }, context.format())?;
         }
         Command::Revoke { runner } => {
-            let id: RunnerId = context::id(&runner, "`ckrv runner list` shows them")?;
+            let id = id_of(&runner, client.runners()).await?;
+            context.confirm(&format!("Revoke the runner {runner} ({id})? What it runs is lost.")).await?;
             client.revoke_runner(id).await?;
             context.printer.note(&format!("{id} is revoked"));
         }
@@ -75,10 +81,10 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
 
 const ALLOWED: &str = "NAMESPACE=PROJECT";
 
-fn allowed(text: &str) -> Result<(String, ProjectId), String> {
-    let (namespace, project) = text.split_once('=').ok_or_else(|| format!("{ALLOWED} is expected"))?;
-    let project: ProjectId = project.parse().map_err(|error| format!("{error}"))?;
-    Ok((namespace.to_owned(), project))
+/// Namespaces with the projects that were named for them, by name or id.
+async fn allowed(client: &Client, allow: Vec<(String, String)>) -> Result<BTreeMap<String, ProjectId>, Failure> {
+    let (namespaces, projects): (Vec<String>, Vec<String>) = allow.into_iter().unzip();
+    Ok(namespaces.into_iter().zip(named::projects(client, &projects).await?).collect())
 }
 
 impl Show for Page<RunnerInfo> {

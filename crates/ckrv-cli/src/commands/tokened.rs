@@ -1,16 +1,22 @@
-//! Things that are made with a token, which is shown this one time: what `ckrv key` and `ckrv runner` have in common.
+//! Things that are made with a token, which is shown this one time: API keys, runners, invitations.
 
 use serde::Serialize;
 
-use ckrv_types::identity::{ApiKey, RunnerInfo, WithToken};
+use ckrv_types::identity::{ApiKey, Invitation, RunnerInfo, WithToken};
 
 use crate::context::Context;
+use crate::duration::moment;
 use crate::failure::Failure;
 use crate::format::{Format, Show, View};
 
 /// A thing with a token.
 pub trait Tokened: Serialize {
     fn id(&self) -> String;
+
+    /// What is said with the token.
+    fn told(&self) -> String {
+        format!("{}: the token is shown this one time", self.id())
+    }
 }
 
 impl Tokened for ApiKey {
@@ -22,6 +28,21 @@ impl Tokened for ApiKey {
 impl Tokened for RunnerInfo {
     fn id(&self) -> String {
         self.id.to_string()
+    }
+}
+
+impl Tokened for Invitation {
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn told(&self) -> String {
+        let Self { id, role, expires_at, .. } = self;
+        format!(
+            "{id}: the link is shown this one time. The first person who opens it until {} becomes {role}: send it to \
+             nobody else",
+            moment(*expires_at)
+        )
     }
 }
 
@@ -39,7 +60,7 @@ impl<T: Tokened> Show for WithToken<T> {
 pub fn show_made<T: Tokened>(context: &Context, made: &WithToken<T>) -> Result<(), Failure> {
     let format = context.format();
     if format == Format::Table {
-        context.printer.note(&format!("{}: the token is shown this one time", made.item.id()));
+        context.printer.note(&made.item.told());
     }
     context.printer.show(made, format)
 }

@@ -47,6 +47,12 @@ pub enum CredentialError {
     NeedsPassphrase { path: PathBuf },
     #[error("{} is no key: 64 hex digits are expected", path.display())]
     KeyFile { path: PathBuf },
+    #[error("cannot read the key in {}", path.display())]
+    NoKeyFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("others may read {}", path.display())]
     OpenToOthers { path: PathBuf },
     #[error("cannot read the passphrase")]
@@ -82,9 +88,11 @@ impl CredentialError {
             | Self::NeedsKeyFile { .. }
             | Self::NeedsPassphrase { .. }
             | Self::Undecipherable { .. } => ExitStatus::NotLoggedIn,
-            Self::KeyFile { .. } | Self::OpenToOthers { .. } | Self::EmptyPassphrase | Self::Mistyped => {
-                ExitStatus::Usage
-            }
+            Self::KeyFile { .. }
+            | Self::NoKeyFile { .. }
+            | Self::OpenToOthers { .. }
+            | Self::EmptyPassphrase
+            | Self::Mistyped => ExitStatus::Usage,
             Self::Ask { source } if source.kind() == io::ErrorKind::Interrupted => ExitStatus::Interrupted,
             Self::NotRenewed { .. }
             | Self::NoKeyring { .. }
@@ -106,6 +114,10 @@ impl CredentialError {
             }
             Self::NeedsKeyFile { .. } => "set CKRV_KEY_FILE as at the login".to_owned(),
             Self::NeedsPassphrase { .. } => "set CKRV_PASSPHRASE_FILE to a file with it, mode 0600".to_owned(),
+            Self::KeyFile { .. } => "`(umask 077; openssl rand -hex 32 > FILE)` makes one".to_owned(),
+            Self::NoKeyFile { path, .. } => {
+                format!("`(umask 077; openssl rand -hex 32 > {})` makes it", path.display())
+            }
             Self::OpenToOthers { path } => format!("`chmod 600 {}`", path.display()),
             Self::Undecipherable { .. } | Self::Unreadable { .. } => {
                 "`ckrv cloud login` replaces it by a new login".to_owned()

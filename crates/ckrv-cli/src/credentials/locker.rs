@@ -3,6 +3,7 @@
 //! On a desktop a random key is in the system's keyring. Where there is none, the user says: a key file (`CKRV_KEY_FILE`), a
 //! passphrase (`CKRV_PASSPHRASE_FILE`, or asked for at a terminal), or no encryption at all.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -174,7 +175,12 @@ fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Option<Key> {
 /// 64 hex digits.
 fn key_in(path: &Path) -> Result<Key, CredentialError> {
     let mut key = [0; KEY_BYTES];
-    let text = private_text(path)?;
+    let text = private_text(path).map_err(|error| match error {
+        CredentialError::File { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            CredentialError::NoKeyFile { path, source }
+        }
+        error => error,
+    })?;
     hex::decode_to_slice(&text, &mut key).map_err(|_| CredentialError::KeyFile { path: path.to_owned() })?;
     Ok(key)
 }

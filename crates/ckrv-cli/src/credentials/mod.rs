@@ -78,6 +78,12 @@ impl Store {
         }
     }
 
+    /// Nobody is asked for a passphrase.
+    #[must_use]
+    pub fn without_asking(self) -> Self {
+        Self { keys: KeySources { may_ask: false, ..self.keys }, ..self }
+    }
+
     pub fn profile(&self) -> &str {
         &self.owner.profile
     }

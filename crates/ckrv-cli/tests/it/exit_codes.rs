@@ -29,6 +29,14 @@ fn wrong_usage_is_2() {
         (&["pull", JOB], "no git checkout"),
         (&["profile", "use", "../x"], "cannot be a profile"),
         (&["list", "--token", "ck_live_x"], "CKRV_TOKEN"),
+        (&["org", "invite"], "--role"),
+        (&["org", "role", "ada", "king"], "possible values: owner, admin, editor, viewer"),
+        (&["project", "set", "website"], "required"),
+        (&["project", "set", "website", "--max-run", "90"], "needs a unit"),
+        (&["key", "create", "ci", "--scope", "all"], "possible values: read, run, manage"),
+        (&["cloud", "credentials", "add", "github", "--kind", "git-token"], "--host"),
+        (&["usage", "--month", "11"], "is not a month"),
+        (&["audit", "list", "--since", "yesterday"], "neither"),
     ] {
         assert_fails(&place.ckrv(arguments), 2, &["error:", word]);
     }
@@ -65,15 +73,23 @@ fn an_id_that_cannot_exist_is_6() {
     ] {
         assert_fails(&place.ckrv(arguments), 6, &["is not a job id", "hint: `ckrv list`"]);
     }
-    for arguments in [["key", "revoke", "x"], ["runner", "revoke", "x"]] {
-        assert_fails(&place.ckrv_with(&arguments, &NOWHERE), 6, &["is not a"]);
-    }
+    let after = ["audit", "export", "--after", "x"];
+    assert_fails(&place.ckrv_with(&after, &NOWHERE), 6, &["is not a audit entry id"]);
 }
 
 #[test]
 fn a_server_that_is_not_there_is_7_with_the_cause() {
     let place = Place::new();
-    for arguments in [&["list"][..], &["status", JOB], &["cancel", JOB], &["key", "list"], &["runner", "list"]] {
+    for arguments in [
+        &["list"][..],
+        &["status", JOB],
+        &["cancel", JOB],
+        &["key", "list"],
+        &["key", "revoke", "ci"],
+        &["runner", "list"],
+        &["org", "members"],
+        &["usage"],
+    ] {
         let run = place.ckrv_with(arguments, &NOWHERE);
         assert_fails(&run, 7, &["error: cannot reach http://127.0.0.1:1", "refused", "hint:"]);
         assert!(!run.stderr.contains("ck_live_x"), "the token is shown: {}", run.stderr);

@@ -1,5 +1,6 @@
 //! Runs the program in a folder of its own, with nothing of the developer's environment.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,6 +10,8 @@ use tempfile::TempDir;
 pub struct Place {
     folder: TempDir,
     pub here: PathBuf,
+    /// Whether there is a key to encrypt with.
+    keyed: Cell<bool>,
 }
 
 /// How a run ended.
@@ -28,7 +31,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().join("here");
         std::fs::create_dir(&here).unwrap();
-        Self { folder, here }
+        Self { folder, here, keyed: Cell::new(false) }
     }
 
     pub fn home(&self) -> PathBuf {
@@ -39,11 +42,26 @@ impl Place {
         self.folder.path()
     }
 
+    /// Writes the file that `CKRV_KEY_FILE` names from now on; its path.
+    pub fn key_file(&self, content: &str) -> PathBuf {
+        let path = self.folder.path().join("key");
+        std::fs::write(&path, content).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        self.keyed.set(true);
+        path
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ckrv"));
         command.args(arguments).current_dir(&self.here).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder.path());
+        // No session bus: neither that of whoever runs the tests nor one that is started for the question.
+        command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
         command.env("CKRV_HOME", self.home()).env("GIT_CEILING_DIRECTORIES", self.folder.path());
+        if self.keyed.get() {
+            command.env("CKRV_KEY_FILE", self.folder.path().join("key"));
+        }
         command.stdin(Stdio::null());
         command
     }

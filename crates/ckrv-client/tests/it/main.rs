@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod audit;
 mod downloads;
+mod lists;
 mod logs;
 mod oauth;
 mod peer;

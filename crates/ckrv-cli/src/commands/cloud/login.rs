@@ -6,14 +6,14 @@ use ckrv_client::oauth::{AuthorizationServer, OAuthError, Tokens};
 use ckrv_client::{Client, ClientConfig, Credential};
 use ckrv_types::Secret;
 use ckrv_types::identity::{Scope, WhoAmI};
-use ckrv_types::token::{self, TokenKind};
 
 use super::{device, web};
-use crate::context::{Context, read_stdin};
+use crate::commands::kept::{self, Before};
+use crate::context::Context;
 use crate::credentials::{Kept, Locker, Store};
 use crate::env;
 use crate::exit::ExitStatus;
-use crate::failure::{Failure, OrFail as _, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::profile::{self, DEV, Profile};
 use crate::sys;
 
@@ -51,23 +51,21 @@ pub async fn run(args: LoginArgs, context: &Context) -> Outcome {
     let (name, profile) = target(&args, context)?;
     let store = context.store(&name, &profile.server);
     let kept = if args.with_token {
-        let key = api_key(context)?;
+        let key = kept::api_key(context, "ckrv cloud login --with-token < FILE, where FILE holds ck_live_…")?;
         // Refuses one that is not good, before anything is kept.
         whoami(context, &profile, &key).await?;
-        let locker = locker(&store, &args, context).await?;
-        let kept = Kept::Key(key);
-        keep(context, &name, &profile, &store, &kept, &locker).await?;
-        kept
+        let locker = kept::locker(&store, args.insecure_storage, context).await?;
+        (Kept::Key(key), locker)
     } else {
         let config = context.config(profile.server.clone(), Credential::None);
         let server = AuthorizationServer::discover(&config).await.map_err(not_there)?;
-        let locker = locker(&store, &args, context).await?;
+        let locker = kept::locker(&store, args.insecure_storage, context).await?;
         let tokens = let_in(&server, &args, context).await?;
-        let kept = Kept::Login(tokens.into());
-        keep(context, &name, &profile, &store, &kept, &locker).await?;
-        kept
+        (Kept::Login(tokens.into()), locker)
     };
-    tell(context, &name, &profile, &kept).await;
+    let before = keep(context, &name, &profile, &store, &kept).await?;
+    tell(context, &name, &profile, &kept.0).await;
+    before.end(&profile.server, context).await;
     Ok(ExitStatus::Done)
 }
 
@@ -102,32 +100,6 @@ fn target(args: &LoginArgs, context: &Context) -> Result<(String, Profile), Fail
     Ok((name, profile))
 }
 
-fn api_key(context: &Context) -> Result<Secret, Failure> {
-    let text = if context.is_interactive() {
-        rpassword::prompt_password("API key: ").or_fail(|| "cannot read the key".into())?
-    } else {
-        read_stdin()?
-    };
-    let key = Secret::new(text.trim());
-    match token::parse(key.expose()).map(|parsed| parsed.kind) {
-        Ok(TokenKind::Live | TokenKind::Test) => Ok(key),
-        _ => Err(Failure::usage("what stands on stdin is not an API key")
-            .hint("ckrv cloud login --with-token < FILE, where FILE holds ck_live_…")),
-    }
-}
-
-/// Found before anybody is bothered with a login that could not be kept.
-async fn locker(store: &Store, args: &LoginArgs, context: &Context) -> Result<Locker, Failure> {
-    let locker = store.locker(args.insecure_storage).await?;
-    if locker.is_insecure() {
-        context.printer.warning(&format!(
-            "the login will be kept in plain text: whoever reads {} can act as you",
-            store.path().display()
-        ));
-    }
-    Ok(locker)
-}
-
 async fn let_in(server: &AuthorizationServer, args: &LoginArgs, context: &Context) -> Result<Tokens, Failure> {
     let browse = !args.no_browser && context.is_interactive() && sys::can_browse();
     let scope = Scope::ALL.map(Scope::as_str).join(" ");
@@ -140,19 +112,20 @@ async fn let_in(server: &AuthorizationServer, args: &LoginArgs, context: &Contex
     }
 }
 
-/// Writes the login, and then the profile, which is in use from now on.
+/// Writes the login, and then the profile, which is in use from now on; what it was signed in with before.
 async fn keep(
     context: &Context,
     name: &str,
     profile: &Profile,
     store: &Store,
-    kept: &Kept,
-    locker: &Locker,
-) -> Result<(), Failure> {
+    (kept, locker): &(Kept, Locker),
+) -> Result<Before, Failure> {
     let lock = store.lock().await?;
+    let before = Before::of(store).await;
     store.write(kept, locker, &lock)?;
     profile::store(&context.home, name, &Profile { token: None, ..profile.clone() })?;
-    profile::choose(&context.home, name)
+    profile::choose(&context.home, name)?;
+    Ok(before)
 }
 
 async fn whoami(context: &Context, profile: &Profile, token: &Secret) -> Result<WhoAmI, Failure> {

@@ -1,8 +1,6 @@
 //! `ckrv cloud logout`: the server ends the login, and this machine forgets it, whatever the server says.
 
-use ckrv_client::Credential;
-use ckrv_client::oauth::AuthorizationServer;
-
+use crate::commands::kept;
 use crate::context::Context;
 use crate::credentials::{Holds, Kept, Store};
 use crate::exit::ExitStatus;
@@ -46,9 +44,7 @@ pub async fn run(context: &Context) -> Outcome {
 
 async fn end(context: &Context, profile: &Profile, store: &Store) -> Result<(), Failure> {
     let Kept::Login(login) = store.read().await?.kept else { return Ok(()) };
-    let config = context.config(profile.server.clone(), Credential::None);
-    let server = AuthorizationServer::discover(&config).await?;
-    Ok(server.revoke(&login.refresh).await?)
+    kept::end(&login, &profile.server, context).await
 }
 
 /// Forgotten here, and perhaps not there.

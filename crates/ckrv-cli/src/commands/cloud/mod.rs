@@ -1,5 +1,6 @@
 //! `ckrv cloud`: who this machine is to a control plane.
 
+mod credentials;
 mod device;
 mod login;
 mod logout;
@@ -30,6 +31,9 @@ enum Command {
     Logout(logout::LogoutArgs),
     /// Say who the login is, and what it is good for
     Whoami(whoami::WhoamiArgs),
+    /// Credentials that jobs may use: git tokens, deploy keys, model keys
+    #[command(visible_alias = "creds")]
+    Credentials(credentials::CredentialsArgs),
 }
 
 pub async fn run(args: Args, context: &Context) -> Outcome {
@@ -37,5 +41,6 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
         Command::Login(args) => login::run(args, context).await,
         Command::Logout(_) => logout::run(context).await,
         Command::Whoami(_) => whoami::run(context).await,
+        Command::Credentials(args) => credentials::run(args, context).await,
     }
 }

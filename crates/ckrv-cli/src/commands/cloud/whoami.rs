@@ -4,13 +4,16 @@ use comfy_table::Cell;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use ckrv_client::Client;
 use ckrv_types::identity::{Scope, WhoAmI};
+use ckrv_types::quota::Quota;
 
 use crate::context::{Context, Origin};
 use crate::duration::moment;
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Outcome};
-use crate::format::{Show, View, short};
+use crate::format::{Format, Show, View, short};
+use crate::quotas;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -23,6 +26,9 @@ pub struct WhoamiArgs {}
 #[serde(transparent)]
 struct Shown {
     me: WhoAmI,
+    /// None: it could not be had.
+    #[serde(skip)]
+    quota: Option<Quota>,
     #[serde(skip)]
     server: String,
     #[serde(skip)]
@@ -36,10 +42,16 @@ pub async fn run(context: &Context) -> Outcome {
     let server = access.server.as_str().trim_end_matches('/').to_owned();
     let origin = access.origin.clone();
     let client = context.client_for(access)?;
-    let me = client.whoami().await?;
+    let (me, quota) = tokio::join!(client.whoami(), quota(&client, context.format()));
+    let me = me?;
     let (kept, token_expires_at) = described(&origin).await?;
-    context.printer.show(&Shown { me, server, kept, token_expires_at }, context.format())?;
+    context.printer.show(&Shown { me, quota, server, kept, token_expires_at }, context.format())?;
     Ok(ExitStatus::Done)
+}
+
+/// Who one is does not depend on it.
+async fn quota(client: &Client, format: Format) -> Option<Quota> {
+    if format == Format::Table { client.quota().await.ok() } else { None }
 }
 
 async fn described(origin: &Origin) -> Result<(String, Option<OffsetDateTime>), Failure> {
@@ -74,6 +86,8 @@ impl Show for Shown {
             ("role", user.as_ref().map(|user| Cell::new(user.role))),
             ("also in", others.filter(|others| !others.is_empty()).as_deref().and_then(text)),
             ("project", text(&format!("{project_name} ({project})"))),
+            ("tier", self.quota.as_ref().and_then(|quota| text(&quota.tier))),
+            ("left", self.quota.as_ref().map(|quota| short(&quotas::left(quota), 400))),
             ("may", text(&scopes.iter().map(|scope| Scope::as_str(*scope)).collect::<Vec<_>>().join(", "))),
             ("token until", self.token_expires_at.map(moment).map(Cell::new)),
             ("login until", user.as_ref().map(|user| Cell::new(moment(user.login_expires_at)))),

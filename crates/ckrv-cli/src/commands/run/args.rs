@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use clap::ValueHint;
 
-use ckrv_types::ProjectId;
-
 use super::draft::{Draft, DraftLimits, DraftRetries};
 use crate::commands::list::pair;
 use crate::{duration, env};
@@ -51,7 +49,7 @@ pub struct Args {
     /// A plain environment variable of the agent (no secrets: it is shown with the job); may be repeated
     #[arg(long, env = env::RUN_ENV, value_name = "KEY=VALUE", value_parser = pair)]
     pub env: Vec<(String, String)>,
-    /// A secret of the runner that the job may use, by name; may be repeated
+    /// A secret that the job may use, by name: the organization's (`ckrv cloud credentials`) or the runner's; may be repeated
     #[arg(long, env = env::RUN_SECRET, value_name = "NAME", value_delimiter = ',')]
     pub secret: Vec<String>,
     /// Keep these files too, by a glob in the work tree; may be repeated
@@ -87,9 +85,9 @@ pub struct Args {
     /// Hard cap on the model's cost over all attempts, in US dollars
     #[arg(long, env = env::RUN_BUDGET, value_name = "USD")]
     pub budget: Option<f64>,
-    /// The project that the job belongs to
-    #[arg(long, env = env::RUN_PROJECT, value_name = "ID")]
-    pub project: Option<ProjectId>,
+    /// The project that the job belongs to, by name or id
+    #[arg(long, env = env::RUN_PROJECT)]
+    pub project: Option<String>,
     /// Print the log until the job is over, and end with its exit code
     #[arg(long, short, env = env::RUN_FOLLOW)]
     pub follow: bool,
@@ -132,7 +130,7 @@ impl Args {
             budget_usd: self.budget,
             labels: self.label.iter().cloned().collect(),
             priority: self.priority,
-            project: self.project,
+            project: self.project.clone(),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de};
 
+use ckrv_types::JobSpec;
 use ckrv_types::spec::{Limits, Retries};
-use ckrv_types::{JobSpec, ProjectId};
 
 use crate::duration;
 
@@ -28,8 +28,8 @@ pub struct Draft {
     pub budget_usd: Option<f64>,
     pub labels: BTreeMap<String, String>,
     pub priority: Option<i32>,
-    /// Not part of the specification: where the job belongs.
-    pub project: Option<ProjectId>,
+    /// Not part of the specification: where the job belongs, by name or id.
+    pub project: Option<String>,
 }
 
 /// In seconds, or as `15m`.

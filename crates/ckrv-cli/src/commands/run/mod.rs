@@ -14,7 +14,7 @@ use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::{Job, JobId, JobSpec};
 
 use crate::commands::pull::Wanted;
-use crate::commands::{ending, logs, pull};
+use crate::commands::{ending, logs, named, pull};
 use crate::context::{Context, is_this_machine};
 use crate::exit::ExitStatus;
 use crate::failure::{Failure, Outcome};
@@ -27,10 +27,14 @@ pub async fn run(args: Args, context: &Context) -> Outcome {
     let draft = input::read(&args)?;
     let access = context.access()?;
     let local = is_this_machine(&access.server);
-    let project = draft.project.or(access.project);
+    let (project, usual) = (draft.project.clone(), access.project);
     let spec = origin::complete(draft, local, context.printer).await?.into_spec();
     validate(&spec, local)?;
     let client = context.client_for(access)?;
+    let project = match project {
+        Some(project) => Some(named::project(&client, &project).await?),
+        None => usual,
+    };
     let job = client.submit(&SubmitJob { spec, project }).await?;
     show_id(&job, context)?;
     if !(args.follow || args.wait || args.pull) {
