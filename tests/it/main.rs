@@ -30,3 +30,4 @@ mod oauth;
 mod pages;
 mod pod;
 mod server;
+mod teams;
