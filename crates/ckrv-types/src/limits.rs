@@ -74,6 +74,20 @@ pub const ASSIGNMENTS_WAIT_SECONDS: u64 = 30;
 pub const HEARTBEAT_WAIT_SECONDS: u64 = 30;
 pub const IDEMPOTENCY_HOURS: u64 = 24;
 
+/// A project's settings: the most jobs at once that may be said; classes, and repositories, that may be named.
+pub const PROJECT_CONCURRENCY: u32 = 10_000;
+pub const PROJECT_LIST: usize = 64;
+/// Projects that a key may be limited to.
+pub const KEY_PROJECTS: usize = 64;
+/// How long an API key may be made for, in days: a hundred years are as good as for ever.
+pub const KEY_DAYS: u32 = 36_500;
+/// How long a key is still good that was rotated, in seconds: default and longest.
+pub const KEY_OVERLAP_DEFAULT: u32 = 24 * 3600;
+pub const KEY_OVERLAP_MAX: u32 = 30 * 24 * 3600;
+/// An invitation's life, and the longest note on it.
+pub const INVITATION_DAYS: i32 = 7;
+pub const NOTE_CHARS: usize = 200;
+
 /// The four limits of an attempt: default and largest, in seconds.
 pub const QUEUE_DEFAULT: u64 = 24 * 3600;
 pub const QUEUE_MAX: u64 = 7 * 24 * 3600;

@@ -21,13 +21,23 @@ pub enum TokenKind {
     /// Exchanged by a person's program for an access token and its own successor; subject: `<login>.<number>`, the login's id
     /// without its prefix.
     Refresh,
+    /// The last part of an invitation's link; subject: the invitation's id without its prefix.
+    Invite,
     /// An agent's key at its model proxy; good for one attempt and only there.
     Phantom,
 }
 
 impl TokenKind {
-    pub const ALL: [Self; 7] =
-        [Self::Live, Self::Test, Self::Runner, Self::Bootstrap, Self::Attempt, Self::Refresh, Self::Phantom];
+    pub const ALL: [Self; 8] = [
+        Self::Live,
+        Self::Test,
+        Self::Runner,
+        Self::Bootstrap,
+        Self::Attempt,
+        Self::Refresh,
+        Self::Invite,
+        Self::Phantom,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,6 +47,7 @@ impl TokenKind {
             Self::Bootstrap => "boot",
             Self::Attempt => "attempt",
             Self::Refresh => "refresh",
+            Self::Invite => "invite",
             Self::Phantom => "phantom",
         }
     }

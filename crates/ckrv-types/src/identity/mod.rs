@@ -2,6 +2,7 @@
 
 mod keys;
 mod members;
+mod project_rules;
 mod projects;
 mod runners;
 
