@@ -31,4 +31,5 @@ mod pages;
 mod pod;
 mod quotas;
 mod server;
+mod teams;
 mod teams_cli;

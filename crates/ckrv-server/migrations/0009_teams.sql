@@ -36,6 +36,8 @@ insert into service_accounts (id, org_id, name, role)
 update api_keys k set service_account_id = s.id from service_accounts s where s.org_id = k.org_id;
 alter table service_accounts force row level security;
 alter table api_keys add check (num_nonnulls(user_id, service_account_id) = 1);
+-- A key has one successor.
+create unique index api_keys_by_rotation on api_keys (rotated_from) where rotated_from is not null;
 create index api_keys_by_user on api_keys (user_id) where user_id is not null;
 create index api_keys_by_service_account on api_keys (service_account_id) where service_account_id is not null;
 
@@ -64,14 +66,18 @@ create table invitations (
     role text not null check (role in ('owner', 'admin', 'editor', 'viewer')),
     -- For people to read.
     note text check (length(note) between 1 and 200),
-    -- What who made it was called.
+    -- Who made it: it is worth no more than what they may give when it is taken. And what they were called.
+    user_id uuid references users (id),
+    service_account_id uuid,
     invited_by text not null,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     revoked_at timestamptz,
     accepted_at timestamptz,
     accepted_by uuid references users (id),
-    check ((accepted_at is null) = (accepted_by is null))
+    check (num_nonnulls(user_id, service_account_id) = 1),
+    check ((accepted_at is null) = (accepted_by is null)),
+    foreign key (org_id, service_account_id) references service_accounts (org_id, id)
 );
 call tenant_table('invitations');
 create index invitations_by_org on invitations (org_id, id desc);
@@ -84,7 +90,8 @@ alter table projects
 grant select, insert, update (role, suspended_at, removed_at) on service_accounts to ckrv_app;
 grant select, insert on api_key_projects to ckrv_app;
 grant select (user_id, service_account_id, scopes, rotated_from), update (expires_at) on api_keys to ckrv_app;
-grant select, insert, update (revoked_at) on invitations to ckrv_app;
+grant select (id, org_id, role, note, user_id, service_account_id, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by),
+    insert, update (revoked_at) on invitations to ckrv_app;
 grant update (suspended_at) on members to ckrv_app;
 grant insert, update (name, settings, archived_at) on projects to ckrv_app;
 grant update (name) on orgs to ckrv_app;

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use ckrv_types::Secret;
 use ckrv_types::identity::Role;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::worker::CommitAuthor;
+use ckrv_types::{Secret, UserId};
 use url::Url;
 
 use crate::admin::limits::Setting;
@@ -83,6 +83,10 @@ pub struct Config {
     #[arg(long, env = "CKRV_DRAIN_SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
 
+    /// Who may make organizations: `operator`, by `ckrv-server admin create-org`, or `anyone` who can sign in.
+    #[arg(long, env = "CKRV_ORG_CREATION", value_enum, default_value_t = OrgCreation::Operator)]
+    pub org_creation: OrgCreation,
+
     /// Seconds of silence after which a worker or a runner is lost.
     #[arg(long, env = "CKRV_LEASE_SECONDS", default_value_t = ckrv_types::limits::LEASE_SECONDS)]
     pub lease_seconds: u64,
@@ -90,6 +94,13 @@ pub struct Config {
     /// Seconds between the beats that workers and runners are asked for.
     #[arg(long, env = "CKRV_BEAT_SECONDS", default_value_t = ckrv_types::limits::BEAT_SECONDS)]
     pub beat_seconds: u64,
+}
+
+/// Who may make organizations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OrgCreation {
+    Operator,
+    Anyone,
 }
 
 /// The two roles that the running server uses. The owner's URL is `migrate`'s alone.
@@ -202,6 +213,46 @@ pub struct UserConfig {
     /// `owner`, `admin`, `editor` or `viewer`.
     #[arg(long)]
     pub role: Role,
+}
+
+/// `ckrv-server admin create-org`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(group(clap::ArgGroup::new("owner").required(true)))]
+pub struct OrgConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Name of the organization.
+    #[arg(long)]
+    pub name: String,
+
+    /// Who is to own it, by the name that they sign in with.
+    #[arg(long, group = "owner")]
+    pub owner_login: Option<String>,
+
+    /// Who is to own it, by their id.
+    #[arg(long, group = "owner")]
+    pub owner_user: Option<UserId>,
+
+    /// What it may use goes by this [default: what people get who make an organization for themselves]
+    #[arg(long)]
+    pub tier: Option<String>,
+}
+
+/// `ckrv-server admin suspend-user` and `resume-user`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(group(clap::ArgGroup::new("who").required(true)))]
+pub struct SuspendConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Who, by the name that they sign in with.
+    #[arg(long, group = "who")]
+    pub login: Option<String>,
+
+    /// Who, by their id.
+    #[arg(long, group = "who")]
+    pub user: Option<UserId>,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -26,6 +26,7 @@ pub mod s3;
 pub mod serve;
 pub mod state;
 pub mod sweeper;
+pub mod teams;
 mod text;
 pub mod wake;
 pub mod worker_api;

@@ -10,11 +10,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use ckrv_server::admin::NewUser;
 use ckrv_server::admin::limits::{self, Limit, Whose};
-use ckrv_server::config::{AdminConfig, Config, MigrateConfig, SetLimitConfig, SetTierConfig, TiersConfig, UserConfig};
+use ckrv_server::config::{
+    AdminConfig, Config, MigrateConfig, OrgConfig, SetLimitConfig, SetTierConfig, SuspendConfig, TiersConfig, UserConfig,
+};
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
+use ckrv_server::teams::operator::{self, Who};
 use ckrv_server::{admin, migrate, serve};
-use ckrv_types::Secret;
+use ckrv_types::{Secret, UserId};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,6 +68,12 @@ enum Admin {
     SetLimit(SetLimitConfig),
     /// Make a person who signs in by a password, which is read from standard input
     CreateUser(UserConfig),
+    /// Make an organization that somebody who is there already owns
+    CreateOrg(OrgConfig),
+    /// Shut somebody out of every organization: nothing of theirs is let in within a minute
+    SuspendUser(SuspendConfig),
+    /// Let somebody in again who was shut out
+    ResumeUser(SuspendConfig),
 }
 
 #[tokio::main]
@@ -94,6 +103,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(limits::set_tier(&Db::new(&config.database)?, &config.org, &config.tier).await?)
         }
         Command::Admin(Admin::SetLimit(config)) => set_limit(&config).await,
+        Command::Admin(Admin::CreateOrg(config)) => create_org(config).await,
+        Command::Admin(Admin::SuspendUser(config)) => set_suspended(config, true).await,
+        Command::Admin(Admin::ResumeUser(config)) => set_suspended(config, false).await,
         Command::Openapi { events } => {
             let document = if events { openapi::events_yaml() } else { openapi::api_yaml() };
             print(&document?)
@@ -167,6 +179,23 @@ async fn set_limit(config: &SetLimitConfig) -> anyhow::Result<()> {
     };
     let limit = Limit::from(config.to.as_str());
     Ok(limits::set_limit(&Db::new(&config.database)?, &whose, config.limit, &limit).await?)
+}
+
+async fn create_org(config: OrgConfig) -> anyhow::Result<()> {
+    let owner = who(config.owner_login, config.owner_user)?;
+    let made = operator::create_org(&Db::new(&config.database)?, &config.name, &owner, config.tier.as_deref()).await?;
+    print(&format!("organization: {}\n", made.id))
+}
+
+async fn set_suspended(config: SuspendConfig, suspended: bool) -> anyhow::Result<()> {
+    let who = who(config.login, config.user)?;
+    let changed = operator::set_suspended(&Db::new(&config.database)?, &who, suspended).await?;
+    let now = if suspended { "suspended" } else { "not suspended" };
+    print(&format!("user: {now}{}\n", if changed { "" } else { " already" }))
+}
+
+fn who(login: Option<String>, user: Option<UserId>) -> anyhow::Result<Who> {
+    login.map(Who::Login).or(user.map(Who::Id)).context("a login name or a user's id is needed")
 }
 
 /// The first line of standard input: never an argument, which everybody on the machine may read.

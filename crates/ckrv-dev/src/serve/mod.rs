@@ -139,6 +139,8 @@ fn server_config(keys: &Keys, urls: &RoleUrls, s3: &EmbeddedS3, listen: SocketAd
         "--s3-secret-key",
         s3.secret_key().expose(),
         "--allow-local-repos",
+        "--org-creation",
+        "anyone",
     ])?;
     Ok(config)
 }

@@ -13,6 +13,7 @@ use super::{Created, invalid, invalid_fields, no_such, to_value};
 use crate::auth::{Auth, Caller, Read, Run};
 use crate::crash_point;
 use crate::db::jobs::NewJob;
+use crate::db::projects::{self, ForJob};
 use crate::db::transition::Transition;
 use crate::db::{Tx, jobs};
 use crate::error::ApiResult;
@@ -42,7 +43,7 @@ async fn submit(
     headers: HeaderMap,
     Body(body): Body,
 ) -> ApiResult<Created> {
-    let SubmitJob { spec, project } = parse_json(&headers, &body)?;
+    let SubmitJob { mut spec, project } = parse_json(&headers, &body)?;
     let repo = check(&state, &spec)?;
     let once = Once::new(&auth, "POST /v1/jobs", &key, &[&body]);
     let mut tx = state.db.tenant(auth.org).await?;
@@ -50,10 +51,11 @@ async fn submit(
         return Ok(Created::below(COLLECTION, answer));
     }
     let project = allowed_project(&auth, project)?;
+    let project = place(&state, &mut tx, project, &mut spec, &repo).await?;
     let new = NewJob {
         id: JobId::new(),
         org: auth.org,
-        project,
+        project: Some(project),
         key: auth.principal.key(),
         user: auth.principal.user(),
         spec: &spec,
@@ -134,14 +136,16 @@ async fn retry(
             .hint(format!("Wait for it, or cancel it first: ckrv cancel {id}"))
             .into());
     }
-    let repo = check(&state, &old.spec)?;
+    let mut spec = old.spec;
+    let repo = check(&state, &spec)?;
+    let project = place(&state, &mut tx, Some(old.project), &mut spec, &repo).await?;
     let new = NewJob {
         id: JobId::new(),
         org: auth.org,
-        project: Some(old.project),
+        project: Some(project),
         key: auth.principal.key(),
         user: auth.principal.user(),
-        spec: &old.spec,
+        spec: &spec,
         repo: &repo,
         retry_of: Some(id),
         handed_in: None,
@@ -180,12 +184,40 @@ pub(super) async fn existing(tx: &mut Tx, auth: &Auth, id: JobId) -> ApiResult<J
 pub fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
     let policy = state.config.repo_policy();
     let errors = spec.check(&policy);
-    if !errors.is_empty() {
-        let in_spec = |error: FieldError| FieldError { field: format!("spec.{}", error.field), ..error };
-        return Err(invalid_fields(errors.into_iter().map(in_spec).collect()));
-    }
+    keeps_rules(errors)?;
     let url = RepoUrl::parse(&spec.repo, &policy).map_err(|error| invalid("spec.repo", error.to_string()))?;
     Ok(url.to_string())
+}
+
+/// Finds the project that a new job goes into, and has its settings hold for the job: they fill in what the specification leaves
+/// open. `wanted`: absent: where jobs go that name none.
+pub async fn place(
+    state: &AppState,
+    tx: &mut Tx,
+    wanted: Option<ProjectId>,
+    spec: &mut JobSpec,
+    repo: &str,
+) -> ApiResult<ProjectId> {
+    let found = projects::for_job(tx, wanted).await?;
+    let ForJob { id, name, settings, archived } =
+        found.ok_or_else(|| invalid("project", "there is no such project"))?;
+    if archived {
+        return Err(Problem::new(ProblemCode::Conflict)
+            .detail(format!("The project `{name}` is archived: it takes no more jobs."))
+            .hint("Name another project, or have an admin restore this one.")
+            .into());
+    }
+    keeps_rules(settings.apply(spec, repo, &state.config.repo_policy()))?;
+    Ok(id)
+}
+
+/// 422 for rules of the specification that are broken.
+fn keeps_rules(broken: Vec<FieldError>) -> ApiResult<()> {
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let in_spec = |error: FieldError| FieldError { field: format!("spec.{}", error.field), ..error };
+    Err(invalid_fields(broken.into_iter().map(in_spec).collect()))
 }
 
 /// The project for a new job: a key that is limited to some sees no other.

@@ -1,14 +1,20 @@
 //! `/v1`: what users and their programs ask for. Handlers read the request, open the transaction and answer; rules of
 //! the specification are `ckrv_types`', SQL is `db`'s.
 
+pub mod authority;
 mod events;
 mod explain;
+mod invitations;
 mod job_list;
 pub mod jobs;
 mod keys;
-mod once;
+mod members;
+pub mod once;
+mod orgs;
+mod projects;
 mod quota;
 mod runners;
+mod service_accounts;
 mod shown_once;
 mod whoami;
 
@@ -32,6 +38,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(whoami::routes())
         .merge(keys::routes())
         .merge(quota::routes())
+        .merge(service_accounts::routes())
+        .merge(projects::routes())
+        .merge(orgs::routes())
+        .merge(members::routes())
+        .merge(invitations::routes())
         .merge(runners::routes())
 }
 
@@ -55,7 +66,7 @@ impl IntoResponse for Created {
     }
 }
 
-fn to_value(body: &impl Serialize) -> Value {
+pub fn to_value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).expect("the API's types have only string keys")
 }
 

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
-use super::shown_once::Tokened;
+use super::shown_once::{Shown, Tokened};
 use super::{Created, check_name, invalid, no_such};
 use crate::admission;
 use crate::auth::{Caller, Manage, Read};
@@ -24,7 +24,7 @@ use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::state::AppState;
 
-const RUNNERS: Tokened = Tokened { collection: "/v1/runners", kind: TokenKind::Runner };
+const RUNNERS: Tokened = Tokened { collection: "/v1/runners", shown: Shown::Token(TokenKind::Runner) };
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(update, revoke))

@@ -20,7 +20,23 @@ use crate::state::AppState;
 pub struct Tokened {
     /// Its path.
     pub collection: &'static str,
-    pub kind: TokenKind,
+    pub shown: Shown,
+}
+
+/// As what a token is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown {
+    Token(TokenKind),
+    /// A page's address: the path that the token is the last part of, for browsers.
+    Link(TokenKind, &'static str),
+}
+
+impl Shown {
+    const fn kind(self) -> TokenKind {
+        match self {
+            Self::Token(kind) | Self::Link(kind, _) => kind,
+        }
+    }
 }
 
 impl Tokened {
@@ -38,13 +54,19 @@ impl Tokened {
         let kept = if let Some(kept) = once.answered(&mut tx).await? {
             kept
         } else {
-            let token = NewToken::new(&state.signer, self.kind, &id.to_string());
+            let token = NewToken::new(&state.signer, self.shown.kind(), &id.to_string());
             let kept = token.sealed(&insert(&mut tx, token.hash).await?);
             once.keep(&mut tx, &kept).await?;
             tx.commit().await?;
             kept
         };
-        Ok(Created::below(self.collection, shown(&state.signer, self.kind, kept)?))
+        let mut body = shown(&state.signer, self.shown.kind(), kept)?;
+        if let Shown::Link(_, path) = self.shown
+            && let Some(token) = body.get_mut("token")
+        {
+            *token = format!("{}{path}{}", state.config.issuer(), token.as_str().unwrap_or_default()).into();
+        }
+        Ok(Created::below(self.collection, body))
     }
 }
 

@@ -90,6 +90,14 @@ impl Principal {
         }
     }
 
+    /// For whom keys are that it makes for itself.
+    pub const fn owner(self) -> KeyOwner {
+        match self {
+            Self::Key { owner, .. } => owner,
+            Self::User { user, .. } => KeyOwner::User(user),
+        }
+    }
+
     /// As the audit log names it.
     pub const fn actor(self) -> Actor {
         match self {

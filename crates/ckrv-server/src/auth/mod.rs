@@ -11,6 +11,7 @@ mod cache;
 mod caller;
 mod look_up;
 pub mod passwords;
+pub mod rules;
 mod runner;
 pub mod tokens;
 mod worker;

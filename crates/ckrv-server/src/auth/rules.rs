@@ -6,6 +6,7 @@
 
 use ckrv_types::identity::{Role, Scope};
 use ckrv_types::{Problem, ProblemCode};
+use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
@@ -56,6 +57,24 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The same with what is said.
+    pub fn with(self, role: Option<Role>, suspended: Option<bool>) -> Self {
+        Self { role: role.unwrap_or(self.role), suspended: suspended.unwrap_or(self.suspended) }
+    }
+
+    /// What the audit log calls the way from here to `after`, with what else is worth knowing; `changed`: another role.
+    pub fn acts(self, noun: &str, changed: &str, after: Self) -> Vec<(String, Value)> {
+        let mut acts = Vec::new();
+        if self.role != after.role {
+            acts.push((format!("{noun}.{changed}"), json!({ "from": self.role, "to": after.role })));
+        }
+        if self.suspended != after.suspended {
+            let verb = if after.suspended { "suspended" } else { "resumed" };
+            acts.push((format!("{noun}.{verb}"), json!({})));
+        }
+        acts
+    }
+
     fn owns(self) -> bool {
         self.role == Role::Owner && !self.suspended
     }
@@ -82,20 +101,25 @@ impl Granter {
         if is_above(to, from) { self.grants_role(to) } else { Ok(()) }
     }
 
+    /// The role that a key's owner has; another person's is for nobody to use.
+    pub fn owners_role(&self, of: KeyOf) -> Role {
+        if let KeyOf::ServiceAccount(role) = of { role } else { self.role }
+    }
+
+    /// The most that a key of this owner can be given.
+    pub fn all_for(&self, of: KeyOf) -> Vec<Scope> {
+        let role = self.owners_role(of);
+        self.scopes.iter().copied().filter(|scope| role.allows(*scope)).collect()
+    }
+
     /// To be shown a key with these scopes: a new one, or the next in the place of one.
     pub fn makes_key(&self, of: KeyOf, scopes: &[Scope]) -> Result<(), Refused> {
-        let role = match of {
-            KeyOf::Own if self.by_login => self.role,
-            KeyOf::Own => {
-                self.manages(self.role)?;
-                self.role
-            }
-            KeyOf::ServiceAccount(role) => {
-                self.manages(role)?;
-                role
-            }
+        match of {
+            KeyOf::Own if self.by_login => {}
+            KeyOf::Own | KeyOf::ServiceAccount(_) => self.manages(self.owners_role(of))?,
             KeyOf::Person(_) => return Err(Refused::OtherPersonsKey),
-        };
+        }
+        let role = self.owners_role(of);
         if scopes.is_empty() {
             return Err(Refused::NoScope);
         }

@@ -117,9 +117,16 @@ pub async fn find_by_hash(system: &mut PgConnection, hash: &TokenHash) -> Result
     }))
 }
 
-/// The organization's keys, newest first.
-pub async fn list(tx: &mut PgConnection) -> Result<Vec<ApiKey>, sqlx::Error> {
-    let rows: Vec<KeyRow> = sqlx::query_as(select_keys!("order by k.id desc")).fetch_all(tx).await?;
+/// The organization's keys, newest first; `of`: only this owner's.
+pub async fn list(tx: &mut PgConnection, of: Option<KeyOwner>) -> Result<Vec<ApiKey>, sqlx::Error> {
+    let query = sqlx::query_as::<_, KeyRow>(select_keys!(
+        "where ($1::uuid is null and $2::uuid is null) or k.user_id = $1 or k.service_account_id = $2 order by k.id desc"
+    ));
+    let rows = query
+        .bind(of.and_then(KeyOwner::user).map(UserId::uuid))
+        .bind(of.and_then(KeyOwner::service_account).map(ServiceAccountId::uuid))
+        .fetch_all(tx)
+        .await?;
     Ok(rows.into_iter().map(ApiKey::from).collect())
 }
 
@@ -175,11 +182,49 @@ pub async fn create(tx: &mut PgConnection, key: &NewKey<'_>) -> Result<ApiKey, s
     get(tx, key.id).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Whether there is such a key; revoking again changes nothing.
-pub async fn revoke(tx: &mut PgConnection, id: KeyId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("update api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1")
+/// Revoking again changes nothing.
+pub async fn revoke(tx: &mut PgConnection, id: KeyId) -> Result<(), sqlx::Error> {
+    sqlx::query("update api_keys set revoked_at = now() where id = $1 and revoked_at is null")
         .bind(id.uuid())
         .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// Whether a key can have a successor: it is good, and has none yet.
+pub async fn may_rotate(tx: &mut PgConnection, id: KeyId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+             and not exists (select from api_keys n where n.rotated_from = k.id)
+         from api_keys k where k.id = $1",
+    )
+    .bind(id.uuid())
+    .fetch_one(tx)
+    .await
+}
+
+/// Gives a key that was made in the place of another the other's time to live, and the other no more than so many seconds.
+pub async fn hand_over(
+    tx: &mut PgConnection,
+    old: KeyId,
+    new: KeyId,
+    overlap_seconds: u32,
+    keep_life: bool,
+) -> Result<(), sqlx::Error> {
+    if keep_life {
+        sqlx::query(
+            "update api_keys n set expires_at = n.created_at + (o.expires_at - o.created_at)
+             from api_keys o where n.id = $2 and o.id = $1",
+        )
+        .bind(old.uuid())
+        .bind(new.uuid())
+        .execute(&mut *tx)
         .await?;
-    Ok(done.rows_affected() == 1)
+    }
+    sqlx::query("update api_keys set expires_at = least(expires_at, now() + make_interval(secs => $2)) where id = $1")
+        .bind(old.uuid())
+        .bind(f64::from(overlap_seconds))
+        .execute(tx)
+        .await
+        .map(drop)
 }

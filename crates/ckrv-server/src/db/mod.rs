@@ -16,6 +16,7 @@ pub mod device_codes;
 pub mod events;
 pub mod handed_in;
 pub mod idempotency;
+pub mod invitations;
 pub mod jobs;
 pub mod keys;
 pub mod live;
@@ -23,6 +24,7 @@ pub mod logins;
 pub mod logs;
 pub mod members;
 pub mod orgs;
+pub mod projects;
 pub mod queue;
 pub mod quotas;
 pub mod rate_limits;
@@ -32,10 +34,12 @@ pub mod retention;
 pub mod roles;
 pub mod runners;
 pub mod selfcheck;
+pub mod service_accounts;
 pub mod sessions;
 pub mod signing_keys;
 pub mod transition;
 pub mod usage;
+pub mod users;
 
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
@@ -79,7 +83,8 @@ impl Db {
     ///
     /// For these modules only (a test reads the sources and holds them to the list): credential look-up by hash,
     /// admission, the sweeper, retention, the log archive, the runner protocol, the counts for the metrics, the
-    /// authorization server, the pages of people (who may belong to several), and what an administrator makes.
+    /// authorization server, the pages of people (who may belong to several), what an administrator makes, and how people
+    /// join an organization or make one.
     pub async fn system(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx(self.system.begin().await?))
     }

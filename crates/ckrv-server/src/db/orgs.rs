@@ -1,9 +1,11 @@
 //! Organizations and their projects.
 
-use ckrv_types::{OrgId, ProjectId};
+use ckrv_types::{OrgId, ProjectId, UserId, identity};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
+use time::OffsetDateTime;
 
+use super::decode;
 use super::reach::Reach;
 
 /// An organization as its members see it.
@@ -34,4 +36,59 @@ pub async fn default_project(tx: &mut PgConnection, reach: &Reach) -> Result<Opt
     .fetch_optional(tx)
     .await?;
     Ok(row.map(|(id, name)| (ProjectId::from_uuid(id), name)))
+}
+
+#[derive(FromRow)]
+struct ShownRow {
+    name: String,
+    tier: String,
+    members: i64,
+    projects: i64,
+    created_at: OffsetDateTime,
+}
+
+/// An organization as the API shows it.
+pub async fn shown(tx: &mut PgConnection, org: OrgId) -> Result<identity::Org, sqlx::Error> {
+    let row: ShownRow = sqlx::query_as(
+        "select name, tier, created_at,
+             (select count(*) from members m where m.org_id = o.id) as members,
+             (select count(*) from projects p where p.org_id = o.id and p.archived_at is null) as projects
+         from orgs o where id = $1",
+    )
+    .bind(org.uuid())
+    .fetch_one(tx)
+    .await?;
+    Ok(identity::Org {
+        id: org,
+        name: row.name,
+        tier: row.tier,
+        members: decode::number("members", row.members)?,
+        projects: decode::number("projects", row.projects)?,
+        created_at: row.created_at,
+    })
+}
+
+/// `tier`: absent: what people get who make one for themselves. A unique violation says that the name is taken.
+pub async fn create(
+    system: &mut PgConnection,
+    org: OrgId,
+    name: &str,
+    by: UserId,
+    tier: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into orgs (id, name, created_by) values ($1, $2, $3)")
+        .bind(org.uuid())
+        .bind(name)
+        .bind(by.uuid())
+        .execute(&mut *system)
+        .await?;
+    if let Some(tier) = tier {
+        sqlx::query("update orgs set tier = $2 where id = $1").bind(org.uuid()).bind(tier).execute(system).await?;
+    }
+    Ok(())
+}
+
+/// A unique violation says that the name is taken.
+pub async fn rename(tx: &mut PgConnection, org: OrgId, name: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update orgs set name = $2 where id = $1").bind(org.uuid()).bind(name).execute(tx).await.map(drop)
 }

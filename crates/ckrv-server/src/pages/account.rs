@@ -69,6 +69,7 @@ pub enum Done {
     Program,
     Browser,
     Org,
+    Joined,
 }
 
 impl Done {
@@ -77,6 +78,7 @@ impl Done {
             Self::Program => "The program is signed out. What it still holds is refused within a minute.",
             Self::Browser => "The browser is signed out.",
             Self::Org => "The organization is chosen.",
+            Self::Joined => "You have joined the organization.",
         }
     }
 }

@@ -17,6 +17,7 @@ mod csrf;
 mod device;
 mod form;
 mod frame;
+mod invitations;
 mod return_to;
 pub mod session;
 mod sign_in;
@@ -45,6 +46,7 @@ pub fn routes() -> Router<AppState> {
         .route("/device/decide", post(device::decide))
         .route("/oauth/authorize", get(authorize::show))
         .route("/oauth/authorize/decide", post(authorize::decide))
+        .route("/invitations/{token}", get(invitations::show).post(invitations::accept))
         .route("/account", get(account::show))
         .route("/account/org", post(account::choose_org))
         .route("/account/sessions/{id}/revoke", post(account::revoke_session))

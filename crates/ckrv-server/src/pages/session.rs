@@ -16,6 +16,7 @@ use crate::db::audit::{self, Actor, Entry};
 use crate::db::sessions::{self, NewSession};
 use crate::error::{ApiError, ApiResult};
 use crate::state::AppState;
+use crate::teams::joining::PATH;
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ fn wanted(parts: &Parts) -> String {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let page = match parts.method {
         Method::GET | Method::HEAD => path,
+        _ if path.starts_with(PATH) => path,
         _ if path.starts_with("/device") => "/device",
         _ => return_to::HOME,
     };

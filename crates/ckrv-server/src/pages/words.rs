@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ckrv_types::identity::Scope;
+use ckrv_types::identity::{Role, Scope};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -31,6 +31,16 @@ pub const fn scope(scope: Scope) -> &'static str {
         Scope::Read => "See jobs, their logs and results, and what else the organization has",
         Scope::Run => "Submit, cancel and retry jobs",
         Scope::Manage => "Manage API keys, runners, projects and members",
+    }
+}
+
+/// What a member of this role can do.
+pub const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "You will own it: do everything in it, with everybody in it",
+        Role::Admin => "You will manage its members, projects, keys and runners, and run jobs",
+        Role::Editor => "You will submit, cancel and retry jobs, and see what there is",
+        Role::Viewer => "You will see jobs, their logs and results, and what else there is",
     }
 }
 

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use super::other_instance;
 use crate::api::invalid;
-use crate::api::jobs::check;
+use crate::api::jobs::{check, place};
 use crate::auth::RunnerAuth;
 use crate::crash_point;
 use crate::db::audit::Actor;
@@ -41,7 +41,7 @@ pub(super) async fn hand_in(
     headers: HeaderMap,
     Body(body): Body,
 ) -> ApiResult<axum::Json<JobStanding>> {
-    let HandIn { instance, origin, spec } = parse_json(&headers, &body)?;
+    let HandIn { instance, origin, mut spec } = parse_json(&headers, &body)?;
     check_origin(&origin)?;
     let org = auth.org.ok_or_else(|| not_allowed(&auth, &origin.namespace))?;
     let mut tx = state.db.tenant(org).await?;
@@ -55,6 +55,7 @@ pub(super) async fn hand_in(
     let allowed = runners::project_of(&mut tx, auth.runner, &origin.namespace).await?;
     let project = allowed.ok_or_else(|| not_allowed(&auth, &origin.namespace))?;
     let repo = check(&state, &spec)?;
+    let project = place(&state, &mut tx, Some(project), &mut spec, &repo).await?;
     let handed_in = HandedIn { runner: auth.runner, instance: &instance, origin: &origin };
     let new = NewJob {
         id: JobId::new(),

@@ -1,0 +1,49 @@
+//! What every route needs that changes who may do what: that nobody else does at the same time, that whoever asks still may
+//! what they could when they were let in, and a line in the audit log.
+
+use ckrv_types::identity::Scope;
+use ckrv_types::{Problem, ProblemCode};
+use serde_json::Value;
+
+use crate::auth::Auth;
+use crate::auth::rules::Granter;
+use crate::db::audit::{self, Entry};
+use crate::db::{Tx, members};
+use crate::error::ApiResult;
+use crate::http::rate::address::ClientAddress;
+
+/// What the caller may give to others, until the transaction's end.
+///
+/// A credential that was found good is believed for a while; what is made by one must not outlive what it was made by.
+pub async fn granter(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
+    auth.whole_organization()?;
+    members::lock(tx, auth.org).await?;
+    let Some(role) = members::role_of(tx, auth.principal).await? else {
+        return Err(Problem::new(ProblemCode::Unauthenticated)
+            .detail("The credential was good a moment ago, and is not any more.")
+            .into());
+    };
+    let scopes: Vec<Scope> = auth.scopes.iter().copied().filter(|scope| role.allows(*scope)).collect();
+    Ok(Granter { role, scopes, by_login: auth.principal.key().is_none() })
+}
+
+/// Writes down what the caller has done, in the transaction that does it.
+pub async fn note(
+    tx: &mut Tx,
+    auth: &Auth,
+    address: ClientAddress,
+    action: &str,
+    subject: impl ToString,
+    detail: Value,
+) -> Result<(), sqlx::Error> {
+    let address = address.0.to_string();
+    let entry = Entry {
+        org: Some(auth.org),
+        actor: auth.principal.actor(),
+        action,
+        subject: Some(subject.to_string()),
+        address: Some(&address),
+        detail,
+    };
+    audit::write(tx, &entry).await
+}

@@ -1,0 +1,62 @@
+//! A new organization, with the project that its jobs go into and the person who owns it.
+
+use ckrv_types::identity::{Org, ProjectSettings, Role};
+use ckrv_types::{OrgId, ProjectId, UserId};
+use serde_json::{Value, json};
+
+use crate::api::once::Once;
+use crate::api::to_value;
+use crate::db::audit::{self, Actor, Entry};
+use crate::db::{Tx, members, orgs, projects};
+use crate::error::ApiResult;
+use crate::state::AppState;
+
+/// What an organization is made of.
+pub struct Founding<'a> {
+    pub name: &'a str,
+    pub owner: UserId,
+    /// None: what people get who make one for themselves.
+    pub tier: Option<&'a str>,
+    /// Who makes it; its owner, or the operator.
+    pub by: Actor,
+    pub address: Option<&'a str>,
+}
+
+/// Makes the organization for a request that may be repeated; what is answered. None: the name is taken.
+pub async fn found_once(state: &AppState, once: &Once<'_>, wanted: &Founding<'_>) -> ApiResult<Option<Value>> {
+    let mut tx = state.db.system().await?;
+    if let Some(answer) = once.answered(&mut tx).await? {
+        return Ok(Some(answer));
+    }
+    let made = match found(&mut tx, wanted).await {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(None),
+        made => to_value(&made?),
+    };
+    once.keep(&mut tx, &made).await?;
+    tx.commit().await?;
+    Ok(Some(made))
+}
+
+/// Makes the organization, in a transaction of the system's. A unique violation says that the name is taken.
+pub async fn found(system: &mut Tx, wanted: &Founding<'_>) -> Result<Org, sqlx::Error> {
+    let org = OrgId::new();
+    orgs::create(system, org, wanted.name, wanted.owner, wanted.tier).await?;
+    projects::create(system, org, ProjectId::new(), "default", &ProjectSettings::default()).await?;
+    members::add(system, org, wanted.owner, Role::Owner).await?;
+    let acts = [
+        ("org.created", org.to_string(), json!({ "name": wanted.name })),
+        ("member.joined", wanted.owner.to_string(), json!({ "role": Role::Owner })),
+    ];
+    for (action, subject, detail) in acts {
+        let entry = Entry {
+            org: Some(org),
+            actor: wanted.by,
+            action,
+            subject: Some(subject),
+            address: wanted.address,
+            detail,
+        };
+        audit::write(system, &entry).await?;
+    }
+    orgs::shown(system, org).await
+}
