@@ -90,7 +90,13 @@ impl Team {
         let operator = ckrv_server::teams::operator::Who::Id(user);
         let name = format!("{login}s");
         ckrv_server::teams::operator::create_org(&self.on().state().db, &name, &operator, None).await.unwrap();
-        self.authority.sql(&format!("delete from members where user_id = '{0}' and org_id = '{1}'", user.uuid(), self.on().keys().org.uuid())).await;
+        self.authority
+            .sql(&format!(
+                "delete from members where user_id = '{0}' and org_id = '{1}'",
+                user.uuid(),
+                self.on().keys().org.uuid()
+            ))
+            .await;
         Person { user, api: self.signs_in(login).await }
     }
 

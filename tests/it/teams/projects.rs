@@ -90,7 +90,8 @@ async fn a_retry_keeps_to_what_holds_now() {
 async fn a_job_that_a_runner_hands_in_keeps_to_its_projects_settings() {
     let team = Team::start().await;
     let api = team.key();
-    let project = api.makes_project("cluster", json!({ "class": "small", "repositories": ["https://example.com/team/*"] })).await;
+    let project =
+        api.makes_project("cluster", json!({ "class": "small", "repositories": ["https://example.com/team/*"] })).await;
     let made = api.post("/v1/runners", json!({ "name": "cluster", "allow": { "*": project } })).await.is(201);
     let runner = team.on().replica.runner(&Secret::new(made.text("token")), 1, &["small"]).await;
     let hand_in = |uid: &str, repo: &str| HandIn {

@@ -16,7 +16,9 @@ async fn both_keys_are_good_for_the_overlap_and_then_the_new_one_alone() {
     assert_eq!(made.body["scopes"], json!(["run"]));
     let new = key.with(made.text("token"));
     assert_eq!((key.submits(None, json!({})).await.status, new.submits(None, json!({})).await.status), (201, 201));
-    team.authority.sql("update api_keys set expires_at = expires_at - interval '10 minutes' where expires_at is not null").await;
+    team.authority
+        .sql("update api_keys set expires_at = expires_at - interval '10 minutes' where expires_at is not null")
+        .await;
     wait_for("the old key is refused", Duration::from_secs(15), async || {
         (key.submits(None, json!({})).await.status == 401).then_some(())
     })
@@ -39,7 +41,9 @@ async fn without_an_overlap_the_old_one_is_dead_at_once() {
 async fn the_usual_overlap_is_a_day_and_no_longer_than_the_old_one_had() {
     let team = Team::start().await;
     let hours = |id: &str| {
-        format!("select round(extract(epoch from expires_at - now()) / 3600) from api_keys where id = (select k.id from api_keys k where k.name = '{id}' order by k.id limit 1)")
+        format!(
+            "select round(extract(epoch from expires_at - now()) / 3600) from api_keys where id = (select k.id from api_keys k where k.name = '{id}' order by k.id limit 1)"
+        )
     };
     let (long, _) = team.key().makes_key(json!({ "name": "long" })).await;
     rotate(&team.key(), &long, json!({})).await.is(201);

@@ -9,9 +9,7 @@ fn path(id: &str) -> String {
 #[tokio::test]
 async fn a_service_accounts_key_may_what_its_role_allows() {
     let team = Team::start().await;
-    for (name, role, scopes) in
-        [("reader", "viewer", json!(["read"])), ("runner", "editor", json!(["read", "run"]))]
-    {
+    for (name, role, scopes) in [("reader", "viewer", json!(["read"])), ("runner", "editor", json!(["read", "run"]))] {
         let (id, key) = team.key().makes_account(name, role).await;
         let whoami = key.get("/v1/whoami").await.is(200);
         assert_eq!((&whoami.body["scopes"], &whoami.body["key"]["service_account"]), (&scopes, &json!(id)));

@@ -71,8 +71,7 @@ async fn create(
     check_name(&name)?;
     let once = Once::new(&auth, "POST /v1/orgs", &key, &[&body]);
     let address = address.0.to_string();
-    let wanted =
-        Founding { name: &name, owner: user, tier: None, by: Actor::User(user), address: Some(&address) };
+    let wanted = Founding { name: &name, owner: user, tier: None, by: Actor::User(user), address: Some(&address) };
     let made = founding::found_once(&state, &once, &wanted).await?;
     Ok(Created { location: ORG.to_owned(), body: made.ok_or_else(|| taken(&name))? })
 }

@@ -170,10 +170,13 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let forbidden = |detail: String| Self::new(ProblemCode::Forbidden).detail(detail);
         match refused {
-            Refused::Unmanaging => forbidden("The credential may not be used for this; the scope `manage` is needed.".into())
-                .hint("Ask an owner or an admin of the organization."),
-            Refused::Above(role) => forbidden(format!("What concerns an {role} takes an {role}."))
-                .hint("Ask an owner of the organization."),
+            Refused::Unmanaging => {
+                forbidden("The credential may not be used for this; the scope `manage` is needed.".into())
+                    .hint("Ask an owner or an admin of the organization.")
+            }
+            Refused::Above(role) => {
+                forbidden(format!("What concerns an {role} takes an {role}.")).hint("Ask an owner of the organization.")
+            }
             Refused::NotTheirs(scope) => {
                 forbidden(format!("The credential does not have the scope `{scope}`, so it cannot give it to others."))
                     .hint("Use a credential with that scope.")

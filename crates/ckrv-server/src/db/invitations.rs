@@ -86,12 +86,11 @@ pub struct Known {
 }
 
 pub async fn get(tx: &mut PgConnection, id: InvitationId) -> Result<Option<Known>, sqlx::Error> {
-    let row: Option<(String, bool, bool)> = sqlx::query_as(
-        "select role, accepted_at is not null, revoked_at is not null from invitations where id = $1",
-    )
-    .bind(id.uuid())
-    .fetch_optional(tx)
-    .await?;
+    let row: Option<(String, bool, bool)> =
+        sqlx::query_as("select role, accepted_at is not null, revoked_at is not null from invitations where id = $1")
+            .bind(id.uuid())
+            .fetch_optional(tx)
+            .await?;
     row.map(|(role, accepted, revoked)| Ok(Known { role: decode::text("role", &role)?, accepted, revoked })).transpose()
 }
 

@@ -48,14 +48,8 @@ pub async fn found(system: &mut Tx, wanted: &Founding<'_>) -> Result<Org, sqlx::
         ("member.joined", wanted.owner.to_string(), json!({ "role": Role::Owner })),
     ];
     for (action, subject, detail) in acts {
-        let entry = Entry {
-            org: Some(org),
-            actor: wanted.by,
-            action,
-            subject: Some(subject),
-            address: wanted.address,
-            detail,
-        };
+        let entry =
+            Entry { org: Some(org), actor: wanted.by, action, subject: Some(subject), address: wanted.address, detail };
         audit::write(system, &entry).await?;
     }
     orgs::shown(system, org).await

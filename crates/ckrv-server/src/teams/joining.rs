@@ -67,9 +67,7 @@ async fn take(state: &AppState, token: &str, who: &Joiner) -> ApiResult<(Tx, Mem
     }
     members::add(&mut tx, org, who.user, found.role).await?;
     invitations::accept(&mut tx, found.id, who.user).await?;
-    for (action, subject) in
-        [("invitation.accepted", found.id.to_string()), ("member.joined", who.user.to_string())]
-    {
+    for (action, subject) in [("invitation.accepted", found.id.to_string()), ("member.joined", who.user.to_string())] {
         let entry = Entry {
             org: Some(org),
             actor: Actor::User(who.user),

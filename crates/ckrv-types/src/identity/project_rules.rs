@@ -91,7 +91,8 @@ impl Pattern {
     fn parse(pattern: &str, policy: &RepoPolicy) -> Result<Self, String> {
         // Stands for what the `*` stands for, so that the rest is read as the URL that it will be part of.
         const ANY: &str = "x";
-        let read = |text: &str| RepoUrl::parse(text, policy).map(|url| url.to_string()).map_err(|error| error.to_string());
+        let read =
+            |text: &str| RepoUrl::parse(text, policy).map(|url| url.to_string()).map_err(|error| error.to_string());
         let prefix = pattern.strip_suffix('*');
         if prefix.unwrap_or(pattern).contains('*') {
             return Err("may have a `*` only at its end".to_owned());
@@ -173,7 +174,9 @@ mod tests {
     #[test]
     fn what_names_no_repositories_is_refused() {
         let policy = RepoPolicy::public();
-        for pattern in ["", "*", "https://*", "https://git.example*", "https://git.example.com*", "https://*/team/app", "-x"] {
+        for pattern in
+            ["", "*", "https://*", "https://git.example*", "https://git.example.com*", "https://*/team/app", "-x"]
+        {
             assert_eq!(fields(&settings(&[pattern]).check(&policy)), ["settings.repositories"], "{pattern}");
         }
         assert_eq!(settings(&["https://git.example.com/*"]).check(&policy), []);
@@ -218,8 +221,7 @@ mod tests {
     fn a_default_run_is_cut_and_a_longer_one_that_was_asked_for_is_refused() {
         let settings = ProjectSettings { max_run_seconds: Some(600), ..ProjectSettings::default() };
         let policy = RepoPolicy::public();
-        for (asked, made, broken) in
-            [(limits::RUN_DEFAULT, 600, &[][..]), (300, 300, &[]), (601, 601, &["limits.run"])]
+        for (asked, made, broken) in [(limits::RUN_DEFAULT, 600, &[][..]), (300, 300, &[]), (601, 601, &["limits.run"])]
         {
             let mut spec = JobSpec::new("https://e.example/a/b");
             spec.limits.run = asked;
