@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use ckrv_server::admin::NewUser;
 use ckrv_server::admin::limits::{self, Limit, Whose};
 use ckrv_server::config::{
-    AdminConfig, Config, MigrateConfig, OrgConfig, SetLimitConfig, SetTierConfig, SuspendConfig, TiersConfig, UserConfig,
+    AdminConfig, Config, MigrateConfig, OrgConfig, SetLimitConfig, SetTierConfig, SuspendConfig, TiersConfig,
+    UserConfig,
 };
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;

@@ -16,6 +16,10 @@ async fn every_act_has_its_line_in_the_organizations_log() {
     let (key, _) = api.makes_key(json!({ "name": "k" })).await;
     api.post(&format!("/v1/keys/{key}/rotate"), json!({})).await.is(201);
     api.delete(&format!("/v1/keys/{key}")).await.is(204);
+    let runner = api.post("/v1/runners", json!({ "name": "r" })).await.is(201).text("id").to_owned();
+    let runner = format!("/v1/runners/{runner}");
+    api.patch(&runner, json!({ "allow": {} })).await.is(200);
+    api.delete(&runner).await.is(204);
     let project = api.makes_project("p", json!({})).await;
     let project = format!("/v1/projects/{project}");
     api.patch(&project, json!({ "name": "q", "archived": true })).await.is(200);
@@ -42,6 +46,7 @@ async fn every_act_has_its_line_in_the_organizations_log() {
         "invitation.accepted invitation.created invitation.revoked key.created key.revoked key.rotated \
          member.joined member.removed member.resumed member.role-changed member.suspended org.renamed \
          project.archived project.changed project.created project.restored \
+         runner.changed runner.created runner.revoked \
          service-account.changed service-account.created service-account.removed service-account.resumed \
          service-account.suspended"
     );

@@ -26,11 +26,15 @@ async fn the_operator_makes_an_organization_for_somebody() {
     assert!(made.status.success() && made.stdout.starts_with(b"organization: org-"), "{made:?}");
     assert_eq!(vi.api.get("/v1/orgs").await.each("role"), ["viewer", "owner"]);
     let user = vi.user.to_string();
-    assert!(admin(&team, &["create-org", "--name", "more", "--owner-user", &user]).await.status.success());
+    let more = ["create-org", "--name", "more", "--owner-user", &user, "--tier", "team"];
+    assert!(admin(&team, &more).await.status.success());
+    assert_eq!(vi.api.about("vis").get("/v1/org").await.text("tier"), "free");
+    assert_eq!(vi.api.about("more").get("/v1/org").await.text("tier"), "team");
     for (arguments, why) in [
         (&["create-org", "--name", "vis", "--owner-login", "vi"][..], "already"),
         (&["create-org", "--name", "Not", "--owner-login", "vi"], "cannot name an organization"),
         (&["create-org", "--name", "x", "--owner-login", "nobody"], "no such person"),
+        (&["create-org", "--name", "x", "--owner-login", "vi", "--tier", "golden"], "no tier `golden`"),
         (&["create-org", "--name", "x"], "--owner-login"),
     ] {
         let refused = admin(&team, arguments).await;

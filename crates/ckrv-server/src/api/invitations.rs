@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use ckrv_types::identity::{AcceptInvitation, CreateInvitation, Invitation, Membership, WithToken};
+use ckrv_types::quota::Measure;
 use ckrv_types::token::TokenKind;
 use ckrv_types::{InvitationId, Page, Problem, ProblemCode, limits};
 use serde_json::json;
@@ -20,6 +21,7 @@ use crate::error::ApiResult;
 use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
+use crate::quota::room_for;
 use crate::state::AppState;
 use crate::teams::joining::{self, Joiner};
 use crate::text;
@@ -68,6 +70,7 @@ async fn create(
     let (id, org, by) = (InvitationId::new(), auth.org, auth.principal.owner());
     let insert = async |tx: &mut Tx, hash| {
         granter(tx, &auth).await?.grants_role(role)?;
+        room_for(tx, org, Measure::Members).await?;
         let new = NewInvitation { id, org, hash, role, note: words.as_deref(), by };
         let made = invitations::create(tx, &new).await?;
         note(tx, &auth, address, "invitation.created", id, json!({ "role": role, "note": words })).await?;

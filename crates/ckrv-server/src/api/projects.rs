@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use ckrv_types::identity::{CreateProject, Project, ProjectSettings, UpdateProject};
+use ckrv_types::quota::Measure;
 use ckrv_types::{Page, Problem, ProblemCode, ProjectId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +18,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
+use crate::quota::room_for;
 use crate::state::AppState;
 
 const COLLECTION: &str = "/v1/projects";
@@ -71,6 +73,7 @@ async fn create(
         return Ok(Created::below(COLLECTION, answer));
     }
     granter(&mut tx, &auth).await?;
+    room_for(&mut tx, auth.org, Measure::Projects).await?;
     let id = ProjectId::new();
     match projects::create(&mut tx, auth.org, id, &name, &settings).await {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(taken(&name)),
@@ -110,6 +113,9 @@ async fn update(
         return Err(Problem::new(ProblemCode::Conflict)
             .detail("This is where jobs go that name no project: it cannot be archived.")
             .into());
+    }
+    if was_archived && !archived {
+        room_for(&mut tx, auth.org, Measure::Projects).await?;
     }
     let changed = Project {
         name: wanted.name.unwrap_or_else(|| known.name.clone()),

@@ -10,9 +10,11 @@ use ckrv_types::identity::{CreateRunner, RunnerInfo, UpdateRunner, WithToken};
 use ckrv_types::runner::ANY_NAMESPACE;
 use ckrv_types::token::TokenKind;
 use ckrv_types::{OrgId, Page, Problem, ProblemCode, ProjectId, RunnerId, limits, spec};
+use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::{Shown, Tokened};
 use super::{Created, check_name, invalid, no_such};
@@ -22,6 +24,7 @@ use crate::db::{Tx, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
+use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
 
 const RUNNERS: Tokened = Tokened { collection: "/v1/runners", shown: Shown::Token(TokenKind::Runner) };
@@ -55,6 +58,7 @@ async fn create(
     State(state): State<AppState>,
     auth: Caller<Manage>,
     key: IdempotencyKey,
+    address: ClientAddress,
     headers: HeaderMap,
     Body(body): Body,
 ) -> ApiResult<Created> {
@@ -65,11 +69,13 @@ async fn create(
     let once = Once::new(&auth, "POST /v1/runners", &key, &[&body]);
     let (id, org) = (RunnerId::new(), auth.org);
     let insert = async |tx: &mut Tx, hash| {
+        granter(tx, &auth).await?;
         match runners::create(tx, org, id, &name, &hash).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(taken(&name)),
             made => made?,
         }
         set_allowed(tx, org, id, &allow).await?;
+        note(tx, &auth, address, "runner.created", id, json!({ "name": name, "allow": allow })).await?;
         runners::get(tx, id, lease(&state)).await?.ok_or(ApiError::Internal("a runner was made and is not there"))
     };
     RUNNERS.make(&state, &auth, &once, id, insert).await
@@ -85,11 +91,13 @@ async fn update(
     State(state): State<AppState>,
     auth: Caller<Manage>,
     Path(id): Path<RunnerId>,
+    address: ClientAddress,
     Json(UpdateRunner { allow }): Json<UpdateRunner>,
 ) -> ApiResult<axum::Json<RunnerInfo>> {
     auth.whole_organization()?;
     check_allowed(&allow)?;
     let mut tx = state.db.tenant(auth.org).await?;
+    granter(&mut tx, &auth).await?;
     let mut known = runners::get(&mut tx, id, lease(&state)).await?.ok_or_else(|| no_such("runner", id))?;
     if known.platform {
         return Err(Problem::new(ProblemCode::Forbidden)
@@ -99,6 +107,7 @@ async fn update(
     }
     runners::disallow(&mut tx, id).await?;
     set_allowed(&mut tx, auth.org, id, &allow).await?;
+    note(&mut tx, &auth, address, "runner.changed", id, json!({ "allow": allow })).await?;
     tx.commit().await?;
     state.wake.notify_runner(id);
     known.busy = admission::busy(&state.db, &[id]).await?.get(&id).copied().unwrap_or_default();
@@ -113,11 +122,17 @@ async fn revoke(
     State(state): State<AppState>,
     auth: Caller<Manage>,
     Path(id): Path<RunnerId>,
+    address: ClientAddress,
 ) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
+    granter(&mut tx, &auth).await?;
+    let known = runners::get(&mut tx, id, lease(&state)).await?;
     if !runners::revoke(&mut tx, auth.org, id).await? {
         return Err(no_such("runner", id));
+    }
+    if let Some(known) = known.filter(|known| known.revoked_at.is_none()) {
+        note(&mut tx, &auth, address, "runner.revoked", id, json!({ "name": known.name })).await?;
     }
     tx.commit().await?;
     state.credentials.runners.forget(|auth| auth.runner == id);

@@ -23,6 +23,8 @@ pub enum OperatorError {
     Name(String),
     #[error("there is an organization named `{0}` already")]
     Taken(String),
+    #[error("there is no tier `{0}`")]
+    NoTier(String),
     #[error("there is no such person")]
     NoUser,
     #[error("the database did not answer as it should")]
@@ -41,6 +43,9 @@ pub async fn create_org(db: &Db, name: &str, owner: &Who, tier: Option<&str>) ->
     let made = match founding::found(&mut tx, &wanted).await {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             return Err(OperatorError::Taken(name.to_owned()));
+        }
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            return Err(OperatorError::NoTier(tier.unwrap_or_default().to_owned()));
         }
         made => made?,
     };
