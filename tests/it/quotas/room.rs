@@ -56,8 +56,9 @@ async fn an_open_invitation_takes_a_members_place_until_it_is_over() {
     };
     assert!(room().await);
     sqlx::query(
-        "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at)
-         values (gen_random_uuid(), $1, sha256('x'), 'viewer', 'ada', now() + interval '1 day')",
+        "insert into invitations (id, org_id, token_hash, role, service_account_id, invited_by, expires_at)
+         select gen_random_uuid(), $1, sha256('x'), 'viewer', id, 'ada', now() + interval '1 day'
+         from service_accounts where org_id = $1 limit 1",
     )
     .bind(org.uuid())
     .execute(&mut sql)
