@@ -42,6 +42,9 @@ async fn what_is_no_secret_of_its_kind_is_refused_before_it_is_sent() {
     let add = |kind| ["cloud", "credentials", "add", "x", "--host", "git.example.com", "--kind", kind];
     team.hears(&ada, &add("git-token"), "").await.exits(2).tells(&["no secret on stdin"]);
     team.hears(&ada, &add("git-token"), "a\nb").await.exits(2).tells(&["more than one line"]);
-    team.hears(&ada, &add("deploy-key"), "ssh-ed25519 AAAA x").await.exits(2).tells(&["public half"]);
+    team.hears(&ada, &add("deploy-key"), "").await.exits(2).tells(&["--known-hosts"]);
+    std::fs::write(ada.home.join("known_hosts"), "git.example.com ssh-ed25519 AAAA\n").unwrap();
+    let add_key = [&add("deploy-key")[..], &["--known-hosts", "known_hosts"]].concat();
+    team.hears(&ada, &add_key, "ssh-ed25519 AAAA x").await.exits(2).tells(&["public half"]);
     team.hears(&bob, &add("git-token"), SECRET).await.exits(5);
 }

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use ckrv_tests::cli::Said;
-use ckrv_tests::database::db;
 use ckrv_tests::people as pages;
 use ckrv_tests::stack::{JOB, Options, Stack, program, restrict};
 use ckrv_types::identity::Role;
@@ -57,8 +56,17 @@ impl Team {
 
     /// Somebody who is signed in, and belongs to another organization only.
     async fn stranger(&self, login: &str) -> Person {
-        let other = ckrv_server::admin::bootstrap(&db(self.stack.urls()), &format!("of-{login}"), &[]).await.unwrap();
-        self.person(login, other.org, Role::Owner).await
+        let org = OrgId::new();
+        sqlx::query(
+            "with o as (insert into orgs (id, name) values ($1, $2) returning id)
+             insert into projects (id, org_id, name) select gen_random_uuid(), id, 'default' from o",
+        )
+        .bind(org.uuid())
+        .bind(format!("of-{login}"))
+        .execute(&mut self.sql().await)
+        .await
+        .unwrap();
+        self.person(login, org, Role::Owner).await
     }
 
     async fn person(&self, login: &str, org: OrgId, role: Role) -> Person {

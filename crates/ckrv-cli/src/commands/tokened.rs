@@ -39,7 +39,7 @@ impl Tokened for Invitation {
     fn told(&self) -> String {
         let Self { id, role, expires_at, .. } = self;
         format!(
-            "{id}: the link is shown this one time. The first person who opens it until {} becomes {role}: send it to \
+            "{id}: the link is shown this one time. The first person who takes it until {} becomes {role}: send it to \
              nobody else",
             moment(*expires_at)
         )

@@ -22,7 +22,7 @@ use crate::format::{Show, View, named as with_id, short};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The secret is read from stdin, or asked for at a terminal; it is never shown again. It is sent to its host and to no other. \
-Git credentials are used for repositories on their host by themselves, a model key by jobs that name it (`ckrv run --secret NAME`). \
+A job is given what fits its repository's host and its agent's provider by itself; `ckrv run --secret NAME` takes a certain one. \
 A CREDENTIAL is named by name or id.\n\n\
 Examples:\n  ckrv cloud credentials add github --kind git-token --host github.com < token.txt\n  \
 ckrv cloud credentials add deploy --kind deploy-key --host git.example.com --known-hosts known_hosts < id_ed25519\n  \
@@ -75,7 +75,7 @@ struct AddArgs {
     #[arg(long, env = env::CREDENTIALS_PROJECT)]
     project: Option<String>,
     /// With a deploy key: file with the only keys that the host may show, as in known_hosts
-    #[arg(long, env = env::CREDENTIALS_KNOWN_HOSTS, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = env::CREDENTIALS_KNOWN_HOSTS, required_if_eq("kind", "deploy-key"), value_name = "FILE", value_hint = ValueHint::FilePath)]
     known_hosts: Option<PathBuf>,
 }
 

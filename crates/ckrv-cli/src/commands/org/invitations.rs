@@ -48,7 +48,7 @@ fn token(link: &str, server: &Url) -> Result<String, Failure> {
         Ok(url) if url.has_host() => {
             let there = url.origin().ascii_serialization();
             return Err(Failure::usage(format!("the invitation is one of {there}, and you are at {server}"))
-                .hint(format!("sign in there: `ckrv cloud login --server {there} --name PROFILE`")));
+                .hint(format!("if you know it, sign in there: `ckrv cloud login --server {there} --name PROFILE`")));
         }
         _ => link.to_owned(),
     };
