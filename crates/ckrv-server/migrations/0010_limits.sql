@@ -142,29 +142,28 @@ end $$;
 
 -- Counts a new job. Why it may not be accepted, else NULL: {quota, used, limit, resets_at} as in ckrv_types::quota::QuotaLimit
 -- or {class, classes}, each with the tier. Whoever is refused has to roll back.
-create function count_job(
-    p_org uuid, p_project uuid, p_key uuid, p_user uuid, p_job uuid, p_class text
-) returns jsonb
+create function count_job(p_job jobs) returns jsonb
     language plpgsql as $$
 declare
     v_month constant date := usage_month(now());
+    v_class constant text := p_job.spec ->> 'class';
     v_quota org_quotas;
     v_limited boolean;
     v_jobs bigint;
     v_minutes bigint;
     v_open bigint;
 begin
-    select * into strict v_quota from org_quotas q where q.org_id = p_org;
-    if p_class is not null and p_class <> all (v_quota.classes) then
-        return jsonb_build_object('tier', v_quota.tier, 'class', p_class, 'classes', v_quota.classes);
+    select * into strict v_quota from org_quotas q where q.org_id = p_job.org_id;
+    if v_class is not null and v_class <> all (v_quota.classes) then
+        return jsonb_build_object('tier', v_quota.tier, 'class', v_class, 'classes', v_quota.classes);
     end if;
 
     v_limited := num_nonnulls(v_quota.jobs_per_month, v_quota.minutes_per_month, v_quota.open_jobs) > 0;
-    perform add_usage(p_org, v_month, v_limited, 1, 0);
+    perform add_usage(p_job.org_id, v_month, v_limited, 1, 0);
     insert into usage_events (org_id, month, job_id, attempt, project_id, key_id, user_id, service_account_id, jobs)
     values (
-        p_org, v_month, p_job, 0, p_project, p_key, p_user,
-        (select k.service_account_id from api_keys k where k.id = p_key), 1
+        p_job.org_id, v_month, p_job.id, 0, p_job.project_id, p_job.key_id, p_job.user_id,
+        (select k.service_account_id from api_keys k where k.id = p_job.key_id), 1
     );
     if not v_limited then
         return null;
@@ -172,7 +171,7 @@ begin
 
     -- From here on no other job of the organization is being accepted: what is counted below is all there is, and this one.
     select sum(u.jobs) - 1, floor(sum(u.seconds) / 60) into v_jobs, v_minutes
-    from usage_months u where u.org_id = p_org and u.month = v_month;
+    from usage_months u where u.org_id = p_job.org_id and u.month = v_month;
     if v_jobs >= v_quota.jobs_per_month then
         return jsonb_build_object(
             'tier', v_quota.tier, 'quota', 'jobs_per_month', 'used', v_jobs, 'limit', v_quota.jobs_per_month,
@@ -186,7 +185,7 @@ begin
         );
     end if;
     if v_quota.open_jobs is not null then
-        v_open := open_jobs(p_org);
+        v_open := open_jobs(p_job.org_id);
         if v_open >= v_quota.open_jobs then
             return jsonb_build_object('tier', v_quota.tier, 'quota', 'open_jobs', 'used', v_open, 'limit', v_quota.open_jobs);
         end if;
@@ -243,6 +242,9 @@ begin
     end if;
 end $$;
 
+-- A job's project belongs to its organization, which needs no look-up of its own at each submission.
+alter table jobs drop constraint jobs_org_id_fkey;
+
 -- For admission, which looks at each project apart.
 alter table attempts no force row level security;
 alter table jobs no force row level security;
@@ -257,34 +259,32 @@ create index attempts_queued on attempts (org_id, project_id, priority desc, que
 -- How far an organization has come in taking turns: each attempt that it is given moves it on by 1/weight.
 alter table orgs add column turn float8 not null default 0;
 
--- As before; the attempt knows its project.
-create or replace function queue_attempt(p_job uuid, p_number int, p_not_before timestamptz, p_cause text, p_message text) returns void
+-- As before; the attempt knows its project, and the job is handed over rather than looked up.
+drop function queue_attempt(uuid, int, timestamptz, text, text);
+create function queue_attempt(p_job jobs, p_number int, p_not_before timestamptz, p_cause text, p_message text) returns void
     language plpgsql as $$
-declare
-    v_job jobs;
 begin
-    select * into strict v_job from jobs where id = p_job;
     insert into attempts (
         job_id, number, org_id, project_id, priority, class, queue_limit, start_limit, run_limit, grace, max_attempts,
         not_before, only_runner
     )
     values (
-        p_job, p_number, v_job.org_id, v_job.project_id,
-        (v_job.spec ->> 'priority')::int,
-        v_job.spec ->> 'class',
-        (v_job.spec #>> '{limits,queue}')::int,
-        (v_job.spec #>> '{limits,start}')::int,
-        (v_job.spec #>> '{limits,run}')::int,
-        (v_job.spec #>> '{limits,grace}')::int,
-        (v_job.spec #>> '{retries,max_attempts}')::int,
+        p_job.id, p_number, p_job.org_id, p_job.project_id,
+        (p_job.spec ->> 'priority')::int,
+        p_job.spec ->> 'class',
+        (p_job.spec #>> '{limits,queue}')::int,
+        (p_job.spec #>> '{limits,start}')::int,
+        (p_job.spec #>> '{limits,run}')::int,
+        (p_job.spec #>> '{limits,grace}')::int,
+        (p_job.spec #>> '{retries,max_attempts}')::int,
         p_not_before,
-        v_job.handed_by
+        p_job.handed_by
     );
-    insert into log_heads (job_id, attempt, org_id) values (p_job, p_number, v_job.org_id);
+    insert into log_heads (job_id, attempt, org_id) values (p_job.id, p_number, p_job.org_id);
     perform log_event(
-        v_job.org_id, p_job, p_number, case when p_number = 1 then 'state' else 'retry' end, 'queued', p_cause,
+        p_job.org_id, p_job.id, p_number, case when p_number = 1 then 'state' else 'retry' end, 'queued', p_cause,
         coalesce(p_message, case when p_number = 1 then
-            'handed in as ' || (v_job.origin ->> 'namespace') || '/' || (v_job.origin ->> 'name')
+            'handed in as ' || (p_job.origin ->> 'namespace') || '/' || (p_job.origin ->> 'name')
         end)
     );
 end $$;
@@ -297,6 +297,8 @@ create function submit_job(
 )
     returns table (project_id uuid, created_at timestamptz, refusal jsonb)
     language plpgsql as $$
+declare
+    v_job jobs;
 begin
     insert into jobs (id, org_id, project_id, key_id, user_id, spec, repo, labels, retry_of, handed_by, origin)
     values (
@@ -306,11 +308,13 @@ begin
         )),
         p_key, p_user, p_spec, p_repo, coalesce(p_spec -> 'labels', '{}'), p_retry_of, p_handed_by, p_origin
     )
-    returning jobs.project_id, jobs.created_at into submit_job.project_id, submit_job.created_at;
-    refusal := count_job(p_org, submit_job.project_id, p_key, p_user, p_id, p_spec ->> 'class');
+    returning * into v_job;
+    refusal := count_job(v_job);
     if refusal is null then
-        perform queue_attempt(p_id, 1, now(), null, null);
+        perform queue_attempt(v_job, 1, now(), null, null);
     end if;
+    project_id := v_job.project_id;
+    created_at := v_job.created_at;
     return next;
 end $$;
 
@@ -386,7 +390,7 @@ begin
     if v_retried then
         -- 5 s, 20 s, 80 s, then 5 min, each up to a quarter longer so that a lost node's jobs do not return as one.
         perform queue_attempt(
-            p_job, p_attempt + 1,
+            v_job, p_attempt + 1,
             now() + least(5 * power(4, p_attempt - 1), 300) * (1 + random() / 4) * interval '1 second',
             v_cause, p_message
         );
