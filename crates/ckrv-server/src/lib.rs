@@ -27,5 +27,6 @@ pub mod serve;
 pub mod state;
 pub mod sweeper;
 mod text;
+pub mod vault;
 pub mod wake;
 pub mod worker_api;

@@ -10,9 +10,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use ckrv_server::admin::NewUser;
 use ckrv_server::admin::limits::{self, Limit, Whose};
-use ckrv_server::config::{AdminConfig, Config, MigrateConfig, SetLimitConfig, SetTierConfig, TiersConfig, UserConfig};
+use ckrv_server::config::{
+    AdminConfig, Config, ForgetConfig, MigrateConfig, RotateConfig, SetLimitConfig, SetTierConfig, TiersConfig, UserConfig,
+};
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
+use ckrv_server::vault::rotate;
 use ckrv_server::{admin, migrate, serve};
 use ckrv_types::Secret;
 use clap::{Parser, Subcommand};
@@ -65,6 +68,10 @@ enum Admin {
     SetLimit(SetLimitConfig),
     /// Make a person who signs in by a password, which is read from standard input
     CreateUser(UserConfig),
+    /// Encrypt the credentials of all organizations under the vault's current key; may be run again at any time
+    RotateVaultKey(RotateConfig),
+    /// Remove the credentials that nobody can decrypt any more, because this vault key is lost
+    ForgetVaultKey(ForgetConfig),
 }
 
 #[tokio::main]
@@ -94,6 +101,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(limits::set_tier(&Db::new(&config.database)?, &config.org, &config.tier).await?)
         }
         Command::Admin(Admin::SetLimit(config)) => set_limit(&config).await,
+        Command::Admin(Admin::RotateVaultKey(config)) => rotate_vault_key(&config).await,
+        Command::Admin(Admin::ForgetVaultKey(config)) => forget_vault_key(&config).await,
         Command::Openapi { events } => {
             let document = if events { openapi::events_yaml() } else { openapi::api_yaml() };
             print(&document?)
@@ -167,6 +176,23 @@ async fn set_limit(config: &SetLimitConfig) -> anyhow::Result<()> {
     };
     let limit = Limit::from(config.to.as_str());
     Ok(limits::set_limit(&Db::new(&config.database)?, &whose, config.limit, &limit).await?)
+}
+
+async fn rotate_vault_key(config: &RotateConfig) -> anyhow::Result<()> {
+    let done = admin::rotate_vault_key(&Db::new(&config.database)?, config).await?;
+    let lines = [("data_keys", done.data_keys), ("secrets", done.secrets)];
+    print(&lines.map(|(name, count)| format!("{name}: {count}\n")).concat())?;
+    anyhow::ensure!(
+        done.unreadable.is_empty(),
+        "these do not open and were left as they are: {}",
+        done.unreadable.join("; ")
+    );
+    Ok(())
+}
+
+async fn forget_vault_key(config: &ForgetConfig) -> anyhow::Result<()> {
+    let removed = rotate::forget(&Db::new(&config.database)?, &config.id).await?;
+    print(&format!("credentials: {removed}\n"))
 }
 
 /// The first line of standard input: never an argument, which everybody on the machine may read.

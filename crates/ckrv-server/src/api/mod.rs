@@ -1,6 +1,7 @@
 //! `/v1`: what users and their programs ask for. Handlers read the request, open the transaction and answer; rules of
 //! the specification are `ckrv_types`', SQL is `db`'s.
 
+mod credentials;
 mod events;
 mod explain;
 mod job_list;
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(keys::routes())
         .merge(quota::routes())
         .merge(runners::routes())
+        .merge(credentials::routes())
 }
 
 /// 201, with the address of what was made.
