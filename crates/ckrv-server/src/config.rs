@@ -34,8 +34,8 @@ pub struct Config {
     #[command(flatten)]
     pub s3: S3Config,
 
-    /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with: 64 hex digits.
-    /// Keep it, the same for all replicas; a new one ends every running attempt's credentials.
+    /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with, and
+    /// credentials where there is no vault key: 64 hex digits. Keep it, the same for all replicas; a new one ends every running attempt's credentials.
     #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
     pub secret_key: Secret,
 

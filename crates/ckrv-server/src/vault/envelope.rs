@@ -63,10 +63,11 @@ pub struct Bound<'a> {
 impl Bound<'_> {
     /// Injective: each part has its length before it, and an absent one another mark than an empty one.
     pub fn aad(&self) -> Vec<u8> {
+        let (org, credential) = (self.org.uuid(), self.credential.uuid());
         let project = self.project.map(|project| project.uuid().into_bytes());
         let parts: [Option<&[u8]>; 9] = [
-            Some(self.org.uuid().as_bytes()),
-            Some(self.credential.uuid().as_bytes()),
+            Some(org.as_bytes()),
+            Some(credential.as_bytes()),
             Some(&self.version.to_be_bytes()),
             Some(self.name.as_bytes()),
             Some(self.kind.as_str().as_bytes()),
