@@ -32,3 +32,4 @@ mod pod;
 mod quotas;
 mod server;
 mod teams_cli;
+mod vault;
