@@ -22,3 +22,4 @@ mod pods;
 mod probe;
 mod release;
 mod secrets;
+mod vault;

@@ -128,7 +128,10 @@ async fn an_agent_that_the_runner_does_not_know_is_named_with_those_it_knows() {
 async fn a_secret_that_the_runner_does_not_hold_is_named() {
     let (stack, repo) = (Stack::start().await, Repo::new());
     let said = stack.wait(&repo.url(), &["--secret", "forge"], "true").await.exits(1);
-    said.tells(&["cause: setup:secret: this runner holds no secret `forge`", "give the runner the named secret"]);
+    said.tells(&[
+        "cause: setup:secret: neither the job's organization nor this runner has a secret `forge`",
+        "give the organization the named credential",
+    ]);
 }
 
 #[tokio::test]

@@ -41,7 +41,11 @@ async fn a_host_that_nobody_listens_on_is_told_as_unreachable() {
 async fn a_host_that_refuses_is_told_by_what_it_answered() {
     let stack = Stack::start().await;
     for (status, cause, texts) in [
-        (401, "setup:credential", ["127.0.0.1 wants a login", "give the runner a credential for 127.0.0.1"]),
+        (
+            401,
+            "setup:credential",
+            ["127.0.0.1 wants a login", "give the organization or the runner a credential for 127.0.0.1"],
+        ),
         (403, "setup:credential", ["127.0.0.1 wants a login", "403"]),
         (404, "setup:clone", ["no git repository at that URL", "check its spelling"]),
     ] {

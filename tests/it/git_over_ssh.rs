@@ -97,7 +97,11 @@ async fn what_keeps_ssh_from_a_repository_is_told_by_its_kind() {
 async fn without_a_key_for_the_host_the_user_is_told_to_give_one() {
     let (stack, host, repo) = (Stack::start().await, SshHost::start().await, Repo::new());
     let said = stack.wait(&host.url(&repo), &[], "true").await.exits(1);
-    said.tells(&["cause: setup:credential: ", "127.0.0.1 wants a login", "give the runner a credential for 127.0.0.1"]);
+    said.tells(&[
+        "cause: setup:credential: ",
+        "127.0.0.1 wants a login",
+        "give the organization or the runner a credential for 127.0.0.1",
+    ]);
 }
 
 fn no_runner() -> Options {

@@ -33,3 +33,4 @@ mod quotas;
 mod server;
 mod teams;
 mod teams_cli;
+mod vault;

@@ -2,6 +2,7 @@
 
 pub mod acting;
 pub mod browser;
+pub mod canary;
 pub mod cli;
 pub mod cutter;
 pub mod database;

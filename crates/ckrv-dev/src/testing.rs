@@ -76,7 +76,14 @@ pub fn cluster_settings(root: &Path) -> ClusterSettings {
 /// An S3 server, and the folder that goes with it.
 pub struct TestS3 {
     s3: EmbeddedS3,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl TestS3 {
+    /// Where the objects lie, each a file.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 impl Deref for TestS3 {
@@ -92,7 +99,7 @@ pub async fn s3() -> TestS3 {
     let folder = tempfile::Builder::new().prefix("ckrv-test-s3-").tempdir().expect("a temporary folder");
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let s3 = EmbeddedS3::start(folder.path(), any_port).await.unwrap_or_else(|error| panic!("{error}: {error:?}"));
-    TestS3 { s3, _folder: folder }
+    TestS3 { s3, folder }
 }
 
 /// The `ckrv-dev` executable of this build (a test binary is `target/<profile>/deps/<name>`), built if it is not there:

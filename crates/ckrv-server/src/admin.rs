@@ -1,5 +1,7 @@
 //! What an administrator does with the database's own rights, outside of the API: the first organization of a new
-//! installation, and people who sign in by a password.
+//! installation, people who sign in by a password, and the vault's keys.
+
+use std::sync::Arc;
 
 pub mod limits;
 
@@ -8,11 +10,16 @@ use ckrv_types::token::TokenKind;
 use ckrv_types::{KeyId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId, UserId};
 use serde_json::json;
 
+use crate::auth::tokens::{InvalidSecretKey, Signer};
 use crate::auth::{KeyOwner, passwords, tokens};
+use crate::config::RotateConfig;
 use crate::db::accounts::{self, NewAccount};
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::keys::{self, NewKey};
 use crate::db::{Db, Tx, orgs, runners};
+use crate::vault::keyring::{Keyring, KeyringError};
+use crate::vault::rotate::Rotated;
+use crate::vault::{Vault, VaultError};
 
 /// Why nothing was made.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +87,30 @@ async fn insert(tx: &mut Tx, org_name: &str, namespaces: &[String]) -> Result<Bo
     let allow = namespaces.iter().map(|namespace| (namespace.clone(), project)).collect();
     runners::allow(tx, org, runner, &allow).await?;
     Ok(Bootstrapped { org, project, api_key, runner, runner_token })
+}
+
+/// Why nothing was sealed anew.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    #[error("CKRV_SECRET_KEY cannot be used")]
+    SecretKey(#[from] InvalidSecretKey),
+    #[error("the vault's keys cannot be used")]
+    Keys(#[from] KeyringError),
+    #[error("it ended before all was done; run it again")]
+    Vault(#[from] VaultError),
+}
+
+/// Seals all data keys of the vault by the current key, and, if that is wanted, all secrets by new data keys.
+pub async fn rotate_vault_key(db: &Db, config: &RotateConfig) -> Result<Rotated, RotateError> {
+    let keyring = Keyring::load(&config.vault, &Signer::new(&config.secret_key)?)?;
+    let vault = Vault::new(Arc::new(keyring));
+    let rotated = vault.rotate(db).await?;
+    if !config.data_keys {
+        return Ok(rotated);
+    }
+    let Rotated { secrets, mut unreadable, .. } = vault.rotate_data_keys(db).await?;
+    unreadable.extend(rotated.unreadable);
+    Ok(Rotated { secrets, unreadable, ..rotated })
 }
 
 /// A person who is to sign in by a password.

@@ -1,6 +1,7 @@
 //! Everything that can be set, read once in `main`. Nothing else reads the environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ckrv_types::identity::Role;
 use ckrv_types::repo_url::RepoPolicy;
@@ -33,10 +34,13 @@ pub struct Config {
     #[command(flatten)]
     pub s3: S3Config,
 
-    /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with: 64 hex digits.
-    /// Keep it, the same for all replicas; a new one ends every running attempt's credentials.
+    /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with, and
+    /// credentials where there is no vault key: 64 hex digits. Keep it, the same for all replicas; a new one ends every running attempt's credentials.
     #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
     pub secret_key: Secret,
+
+    #[command(flatten)]
+    pub vault: VaultConfig,
 
     /// Take `file://` and local paths as repositories. For the embedded default only.
     #[arg(long, env = "CKRV_ALLOW_LOCAL_REPOS")]
@@ -186,6 +190,47 @@ pub struct SetLimitConfig {
     /// A number; `unlimited`; with --org, `tier` for whatever its tier says; classes: names separated by commas, or `none`.
     #[arg(long)]
     pub to: String,
+}
+
+/// The keys that organizations' data keys are sealed by. Neither of them: one that is derived from the secret key.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VaultConfig {
+    /// File of the keys that credentials are encrypted under, each a line `id:` and 64 hex digits. The first one encrypts, all
+    /// decrypt. Keep them, the same for all replicas.
+    #[arg(long, env = "CKRV_VAULT_KEY_FILE", conflicts_with = "vault_key")]
+    pub vault_key_file: Option<PathBuf>,
+
+    /// The same lines themselves. Neither: a key that is derived from CKRV_SECRET_KEY.
+    #[arg(long, env = "CKRV_VAULT_KEY", hide_env_values = true)]
+    pub vault_key: Option<Secret>,
+}
+
+/// `ckrv-server admin rotate-vault-key`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RotateConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    #[command(flatten)]
+    pub vault: VaultConfig,
+
+    /// As the servers have it: 64 hex digits.
+    #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Secret,
+
+    /// Give each organization a new data key, too, and encrypt its credentials by that.
+    #[arg(long)]
+    pub data_keys: bool,
+}
+
+/// `ckrv-server admin forget-vault-key`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ForgetConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Id of the key that is lost.
+    pub id: String,
 }
 
 /// `ckrv-server admin create-user`.

@@ -28,5 +28,6 @@ pub mod state;
 pub mod sweeper;
 pub mod teams;
 mod text;
+pub mod vault;
 pub mod wake;
 pub mod worker_api;

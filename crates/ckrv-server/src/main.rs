@@ -11,12 +11,13 @@ use anyhow::Context as _;
 use ckrv_server::admin::NewUser;
 use ckrv_server::admin::limits::{self, Limit, Whose};
 use ckrv_server::config::{
-    AdminConfig, Config, MigrateConfig, OrgConfig, SetLimitConfig, SetTierConfig, SuspendConfig, TiersConfig,
-    UserConfig,
+    AdminConfig, Config, ForgetConfig, MigrateConfig, OrgConfig, RotateConfig, SetLimitConfig, SetTierConfig,
+    SuspendConfig, TiersConfig, UserConfig,
 };
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
 use ckrv_server::teams::operator::{self, Who};
+use ckrv_server::vault::rotate;
 use ckrv_server::{admin, migrate, serve};
 use ckrv_types::{Secret, UserId};
 use clap::{Parser, Subcommand};
@@ -75,6 +76,10 @@ enum Admin {
     SuspendUser(SuspendConfig),
     /// Let somebody in again who was shut out
     ResumeUser(SuspendConfig),
+    /// Encrypt the credentials of all organizations under the vault's current key; may be run again at any time
+    RotateVaultKey(RotateConfig),
+    /// Remove the credentials that nobody can decrypt any more, because this vault key is lost
+    ForgetVaultKey(ForgetConfig),
 }
 
 #[tokio::main]
@@ -107,6 +112,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Admin(Admin::CreateOrg(config)) => create_org(config).await,
         Command::Admin(Admin::SuspendUser(config)) => set_suspended(config, true).await,
         Command::Admin(Admin::ResumeUser(config)) => set_suspended(config, false).await,
+        Command::Admin(Admin::RotateVaultKey(config)) => rotate_vault_key(&config).await,
+        Command::Admin(Admin::ForgetVaultKey(config)) => forget_vault_key(&config).await,
         Command::Openapi { events } => {
             let document = if events { openapi::events_yaml() } else { openapi::api_yaml() };
             print(&document?)
@@ -197,6 +204,23 @@ async fn set_suspended(config: SuspendConfig, suspended: bool) -> anyhow::Result
 
 fn who(login: Option<String>, user: Option<UserId>) -> anyhow::Result<Who> {
     login.map(Who::Login).or(user.map(Who::Id)).context("a login name or a user's id is needed")
+}
+
+async fn rotate_vault_key(config: &RotateConfig) -> anyhow::Result<()> {
+    let done = admin::rotate_vault_key(&Db::new(&config.database)?, config).await?;
+    let lines = [("data_keys", done.data_keys), ("secrets", done.secrets)];
+    print(&lines.map(|(name, count)| format!("{name}: {count}\n")).concat())?;
+    anyhow::ensure!(
+        done.unreadable.is_empty(),
+        "these do not open and were left as they are: {}",
+        done.unreadable.join("; ")
+    );
+    Ok(())
+}
+
+async fn forget_vault_key(config: &ForgetConfig) -> anyhow::Result<()> {
+    let removed = rotate::forget(&Db::new(&config.database)?, &config.id).await?;
+    print(&format!("credentials: {removed}\n"))
 }
 
 /// The first line of standard input: never an argument, which everybody on the machine may read.

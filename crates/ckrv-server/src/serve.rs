@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::db::selfcheck::{self, Refusal};
 use crate::http;
 use crate::state::{AppState, ConfigError};
-use crate::{background, metrics, sweeper};
+use crate::{background, metrics, sweeper, vault};
 
 /// How long the database may be away at the start, where everything is started at once.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +32,8 @@ pub enum ServeError {
     Config(#[from] ConfigError),
     #[error("the server refuses to start")]
     Refused(#[from] Refusal),
+    #[error("the server refuses to start: it could not open every credential")]
+    Vault(#[from] vault::data_keys::Refusal),
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
     #[error("cannot listen on {0} for metrics")]
@@ -51,6 +53,7 @@ pub async fn serve(mut config: Config, listener: TcpListener, stop: Cancellation
     if stop.run_until_cancelled(self_check(&state)).await.transpose()?.is_none() {
         return Ok(());
     }
+    state.vault.check(&state.db).await?;
     let loops = TaskTracker::new();
     background::spawn(&state, &loops, &ending);
     loops.spawn(sweeper::way_in::run(state.clone(), address, ending.clone()));

@@ -17,6 +17,8 @@ use crate::http::streams::Streams;
 use crate::metrics::Metrics;
 use crate::oauth::signing::SigningKeys;
 use crate::s3::S3;
+use crate::vault::Vault;
+use crate::vault::keyring::{Keyring, KeyringError};
 use crate::wake::Wake;
 
 #[derive(Clone)]
@@ -31,6 +33,8 @@ pub struct App {
     pub signer: Signer,
     /// Signs and checks access tokens.
     pub signing_keys: SigningKeys,
+    /// Seals and opens what jobs are lent.
+    pub vault: Vault,
     /// Credentials found lately.
     pub credentials: Credentials,
     /// What organizations may ask for a minute, as found lately.
@@ -52,6 +56,8 @@ pub enum ConfigError {
     Database(#[source] sqlx::Error),
     #[error("CKRV_SECRET_KEY cannot be used")]
     SecretKey(#[source] InvalidSecretKey),
+    #[error("the vault's keys cannot be used")]
+    VaultKeys(#[from] KeyringError),
 }
 
 impl AppState {
@@ -59,7 +65,14 @@ impl AppState {
     pub fn new(config: Config, shutdown: CancellationToken) -> Result<Self, ConfigError> {
         let metrics = Metrics::new();
         let signer = Signer::new(&config.secret_key).map_err(ConfigError::SecretKey)?;
+        let keyring = Keyring::load(&config.vault, &signer)?;
+        if keyring.is_derived() {
+            tracing::info!(
+                "no vault key is configured: credentials are encrypted under one that is derived from CKRV_SECRET_KEY"
+            );
+        }
         Ok(Self(Arc::new(App {
+            vault: Vault::new(Arc::new(keyring)),
             signing_keys: SigningKeys::new(&signer),
             db: Db::new(&config.database).map_err(ConfigError::Database)?,
             s3: S3::new(&config.s3),

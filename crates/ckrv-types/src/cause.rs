@@ -65,13 +65,13 @@ causes! {
     WorkFolder = "infrastructure:work-folder", Failed, true, "the runner's work folder could not be used; see the message";
     CloneRefused = "setup:clone", Failed, false, "check the repository's URL and that the runner may read it";
     BranchMissing = "setup:branch", Failed, false, "check the branch's name: `git ls-remote --heads URL`";
-    Credential = "setup:credential", Failed, false, "give the runner a credential for this host";
+    Credential = "setup:credential", Failed, false, "give the organization a credential for this host (`ckrv cloud credentials`), or the runner";
     RepositoryUrl = "setup:url", Failed, false, "use an https:// or ssh:// URL of a public address";
     /// The agent is not known to the runner, or its program is not there.
     /// The image that the job names is no image's name, or is not allowed.
     ImageRefused = "setup:image", Failed, false, "choose an image that the job's class allows, or another `--class`";
     AgentMissing = "setup:agent", Failed, false, "check `--agent` and that the image (or this machine) has the agent's program";
-    SecretMissing = "setup:secret", Failed, false, "give the runner the named secret";
+    SecretMissing = "setup:secret", Failed, false, "give the organization the named credential (`ckrv cloud credentials`), or the runner the named secret";
     AgentExit = "agent:exit", Failed, false, "the log's end says what the agent ran into: `ckrv logs --tail 50 JOB`";
     AgentOom = "agent:oom", Failed, false, "pick a class with more memory; `--retry-oom` asks for another attempt";
     /// Nothing was heard from the agent for the idle limit.

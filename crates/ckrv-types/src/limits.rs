@@ -27,6 +27,13 @@ pub const IMAGE_CHARS: usize = 512;
 /// Longest message kept with a cause or an observation.
 pub const MESSAGE_CHARS: usize = 2000;
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Credentials of an organization; the name or address of one's host; its secret, and what is known of its host's keys; a token,
+/// password or model key. Shorter ones than the least would not be struck out of logs.
+pub const CREDENTIALS: i64 = 500;
+pub const CREDENTIAL_HOST_CHARS: usize = 255;
+pub const CREDENTIAL_BYTES: usize = 64 * 1024;
+pub const CREDENTIAL_TOKEN_BYTES: usize = 4096;
+pub const CREDENTIAL_TOKEN_CHARS_MIN: usize = 8;
 pub const PRIORITY_MAX: i32 = 100;
 pub const MAX_ATTEMPTS: u32 = 10;
 

@@ -46,7 +46,9 @@ pub enum RepoUrlError {
     Malformed(String),
     #[error("the scheme `{0}` is not allowed here (use https:// or ssh://)")]
     Scheme(String),
-    #[error("must not contain a user name or password; give the runner a credential for the host instead")]
+    #[error(
+        "must not contain a user name or password; give the organization or the runner a credential for the host instead"
+    )]
     Userinfo,
     #[error("needs a host")]
     NoHost,
@@ -169,6 +171,16 @@ impl RepoUrl {
     /// Lower-case host name or address, without brackets; none for local ones.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// The port that git connects to; none for local ones.
+    pub fn port(&self) -> Option<u16> {
+        let fallback = match self.kind {
+            RepoKind::Http => None,
+            RepoKind::Ssh => Some(22),
+            RepoKind::Local => return None,
+        };
+        Url::parse(&self.text).ok()?.port_or_known_default().or(fallback)
     }
 
     pub const fn kind(&self) -> RepoKind {

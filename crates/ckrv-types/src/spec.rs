@@ -43,8 +43,8 @@ pub struct JobSpec {
     /// Plain environment variables for the agent. Not for secrets: they are shown to who may read the job.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Names of secrets that the runner holds and this job may use (git credentials, model keys). Those that the
-    /// repository's host and the agent's provider need are found by themselves.
+    /// Names of secrets that this job may use (git credentials, model keys): the organization's credentials, or what the runner
+    /// holds. Those that the repository's host and the agent's provider need are found by themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(max_items = 32))]
     pub secrets: Vec<String>,

@@ -1,7 +1,8 @@
 //! `/v1/worker`: how the worker of one attempt talks to the control plane.
 //!
 //! 1. `POST start` (bearer: bootstrap token) binds the attempt to the worker's random instance and answers the attempt
-//!    token and the specification. The same instance gets the same answer again; another gets `other_instance`.
+//!    token, the specification, and the organization's credentials that the job may use. The same instance gets the same
+//!    answer again (with each credential as it is by then; none once the attempt is over); another gets `other_instance`.
 //! 2. `POST heartbeat?wait=N` every [`crate::limits::BEAT_SECONDS`] and at each change of phase renews the lease as it
 //!    arrives; answers whether to cancel, and what the runner has noted, as soon as there is either, at the latest after N
 //!    seconds.
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::artifact::{ArtifactStatus, Summary};
+use crate::credential::GivenCredential;
 use crate::usage::Usage;
 use crate::{AttemptId, Cause, JobSpec, Secret, State};
 
@@ -52,6 +54,13 @@ pub struct Started {
     pub beat_seconds: u64,
     /// Author of the commit that ckrv makes of the work tree.
     pub commit_author: CommitAuthor,
+    /// What the job may use of its organization's credentials, as they are now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<GivenCredential>,
+    /// Names of credentials that it should have and that cannot be read: their rows were changed by something else than this
+    /// server. Never to be done without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_credentials: Vec<String>,
 }
 
 /// A secret that has to travel in this one body.

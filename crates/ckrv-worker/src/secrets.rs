@@ -1,7 +1,9 @@
-//! The runner's named secrets: git credentials and model keys, each bound to where it may be sent.
+//! Named secrets: git credentials and model keys, each bound to where it may be sent. The runner's own, and those that the
+//! job's organization has given it; of two with the same name, and of two for the same place, the organization's is taken,
+//! because it is meant for fewer.
 //!
-//! They lie in files that nobody but their owner can read, so that the control plane holds none. Files that they name are
-//! looked for beside them, unless their paths are absolute:
+//! The runner's lie in files that nobody but their owner can read, so that the control plane holds none. Files that they name
+//! are looked for beside them, unless their paths are absolute:
 //! ```yaml
 //! forge:
 //!   git: {host: git.example.com, username: bot, token: …}
@@ -18,6 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ckrv_types::Secret;
+use ckrv_types::credential::{CredentialKind, GitHost, GivenCredential, PROVIDERS};
 use serde::Deserialize;
 use url::Url;
 
@@ -41,24 +44,30 @@ pub enum SecretsError {
     Parse { path: PathBuf, line: u64, column: u64 },
     #[error("{path}: `{name}` {reason}")]
     Entry { path: PathBuf, name: String, reason: &'static str },
-    #[error("this runner holds no secret `{0}`")]
+    #[error("neither the job's organization nor this runner has a secret `{0}`")]
     Unknown(String),
+    #[error("the organization's credential `{name}` {reason}")]
+    Given { name: String, reason: &'static str },
+    #[error(
+        "the organization's credential `{0}` cannot be decrypted: what is stored of it was changed. Replace its secret, and \
+         tell whoever runs the control plane"
+    )]
+    Unreadable(String),
 }
 
-/// All that the runner holds.
+/// All that the runner holds, or all that a job may use.
 #[derive(Default)]
 pub struct Secrets {
     git: Vec<GitCredential>,
     models: Vec<ModelKey>,
-    /// Contents of the files that entries name.
-    contents: Vec<Secret>,
 }
 
 /// A key for a model provider.
 #[derive(Debug, Clone)]
 pub struct ModelKey {
     pub name: String,
-    pub provider: String,
+    /// None: of whichever is at `base_url`.
+    pub provider: Option<String>,
     /// The only place that it is ever sent to; none: the provider's own.
     pub base_url: Option<Url>,
     pub key: Secret,
@@ -121,6 +130,7 @@ impl Secrets {
                 match entry {
                     Entry::Git(entry) => secrets.add_git(&name, entry.beside(path), readers, refused)?,
                     Entry::Model(ModelEntry { provider, base_url, key }) => {
+                        let provider = Some(provider);
                         secrets.models.push(ModelKey { name: name.clone(), provider, base_url, key });
                     }
                 }
@@ -141,13 +151,49 @@ impl Secrets {
                 let username = entry.username.ok_or_else(|| refused("needs a `username` with its `token`"))?;
                 GitLogin::Password { username, password }
             }
-            (None, Some(key)) => {
-                self.contents.push(Secret::new(read_private(&key, readers)?));
-                GitLogin::SshKey { key, known_hosts: entry.known_hosts_file }
-            }
+            (None, Some(key)) => GitLogin::SshKey {
+                key: Secret::new(read_private(&key, readers)?),
+                known_hosts: entry.known_hosts_file.as_deref().map(read_public).transpose()?,
+            },
             _ => return Err(refused("needs either a `token` or an `ssh_key_file`")),
         };
-        self.git.push(GitCredential { name: name.to_owned(), host: entry.host, login });
+        let host = GitHost::parse(&entry.host).ok_or_else(|| refused("needs a `host`, or `host:port`"))?;
+        self.git.push(GitCredential { name: name.to_owned(), host, login });
+        Ok(())
+    }
+
+    /// What a job may use: these and those of its organization, which go before them.
+    pub fn with_given(self, given: &[GivenCredential]) -> Result<Self, SecretsError> {
+        let mut all = Self::default();
+        for credential in given {
+            let refused = |reason| SecretsError::Given { name: credential.name.clone(), reason };
+            all.add_given(credential).map_err(refused)?;
+        }
+        let is_left = |name: &str| !given.iter().any(|credential| credential.name == name);
+        all.git.extend(self.git.into_iter().filter(|git| is_left(&git.name)));
+        all.models.extend(self.models.into_iter().filter(|model| is_left(&model.name)));
+        Ok(all)
+    }
+
+    fn add_given(&mut self, given: &GivenCredential) -> Result<(), &'static str> {
+        let (name, secret) = (given.name.clone(), given.secret.0.clone());
+        let login = match given.kind {
+            CredentialKind::ModelKey => {
+                let is_provider = PROVIDERS.contains(&given.host.as_str());
+                let base_url = (!is_provider).then(|| Url::parse(&given.host)).transpose();
+                let base_url = base_url.map_err(|_| "is bound to what is no address")?;
+                let provider = is_provider.then(|| given.host.clone());
+                self.models.push(ModelKey { name, provider, base_url, key: secret });
+                return Ok(());
+            }
+            CredentialKind::GitToken => {
+                let username = given.username.clone().ok_or("has no user name")?;
+                GitLogin::Password { username, password: secret }
+            }
+            CredentialKind::DeployKey => GitLogin::SshKey { key: secret, known_hosts: given.known_hosts.clone() },
+        };
+        let host = GitHost::parse(&given.host).ok_or("is bound to what is no host")?;
+        self.git.push(GitCredential { name, host, login });
         Ok(())
     }
 
@@ -167,20 +213,31 @@ impl Secrets {
         credentials
     }
 
-    /// The key for a provider's models: one that the job names, or else the first.
+    /// The key for a provider's models: one that the job names, or else the first; one for whichever is at its address comes
+    /// after those for the provider.
     pub fn model(&self, provider: &str, names: &[String]) -> Option<&ModelKey> {
-        let fitting = || self.models.iter().filter(|model| model.provider == provider);
-        fitting().find(|model| names.contains(&model.name)).or_else(|| fitting().next())
+        let mut fitting: Vec<&ModelKey> =
+            self.models.iter().filter(|model| model.provider.as_deref().is_none_or(|of| of == provider)).collect();
+        fitting.sort_by_key(|model| (!names.contains(&model.name), model.provider.is_none()));
+        fitting.first().copied()
     }
 
     /// Every value that must never stand in a log.
     pub fn values(&self) -> impl Iterator<Item = &Secret> {
-        let passwords = self.git.iter().filter_map(|credential| match &credential.login {
-            GitLogin::Password { password, .. } => Some(password),
-            GitLogin::SshKey { .. } => None,
+        let logins = self.git.iter().map(|credential| match &credential.login {
+            GitLogin::Password { password, .. } => password,
+            GitLogin::SshKey { key, .. } => key,
         });
-        passwords.chain(self.models.iter().map(|model| &model.key)).chain(&self.contents)
+        logins.chain(self.models.iter().map(|model| &model.key))
     }
+}
+
+/// Reads a file that anybody may read.
+fn read_public(path: &Path) -> Result<String, SecretsError> {
+    let failed = |source| SecretsError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    File::open(path).map_err(failed)?.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 /// Reads a file that nobody but its owner and `readers` can read.
@@ -212,6 +269,7 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 
+    use ckrv_types::credential::CredentialSecret;
     use tempfile::NamedTempFile;
 
     use super::*;
@@ -247,6 +305,58 @@ mod tests {
         assert!(values.contains(&"sk-1234") && values.iter().any(|value| value.contains("b3BlbnNzaC1rZXk")));
         assert!(secrets.check(&named).is_ok());
         assert!(matches!(secrets.check(&["x".to_owned()]), Err(SecretsError::Unknown(name)) if name == "x"));
+    }
+
+    fn given(name: &str, kind: CredentialKind, host: &str, secret: &str) -> GivenCredential {
+        GivenCredential {
+            name: name.to_owned(),
+            kind,
+            host: host.to_owned(),
+            username: Some("bot".to_owned()),
+            known_hosts: None,
+            secret: CredentialSecret(Secret::new(secret)),
+        }
+    }
+
+    #[test]
+    fn what_the_organization_gives_goes_before_what_the_runner_holds() {
+        let own = "forge: {git: {host: a.example, username: own, token: own-forge}}\n\
+                   kept: {git: {host: a.example, username: own, token: own-kept}}\n\
+                   claude: {model: {provider: anthropic, key: own-claude}}\n";
+        let secrets = load(own)
+            .unwrap()
+            .with_given(&[
+                given("forge", CredentialKind::GitToken, "a.example", "given-forge"),
+                given("gateway", CredentialKind::ModelKey, "https://gateway.example/x", "given-gateway"),
+                given("other", CredentialKind::ModelKey, "anthropic", "given-other"),
+                given("deploy", CredentialKind::DeployKey, "b.example:2222", "given-deploy"),
+            ])
+            .unwrap();
+        let values: Vec<&str> = secrets.values().map(Secret::expose).collect();
+        for value in ["given-forge", "own-kept", "own-claude", "given-gateway", "given-other", "given-deploy"] {
+            assert!(values.contains(&value), "{value}");
+        }
+        assert!(!values.contains(&"own-forge"), "its name is taken");
+        assert_eq!(secrets.git(&[])[0].name, "forge");
+        assert_eq!(secrets.git(&["kept".to_owned()])[0].name, "kept");
+        assert_eq!(secrets.model("anthropic", &[]).unwrap().name, "other");
+        assert_eq!(secrets.model("anthropic", &["claude".to_owned()]).unwrap().name, "claude");
+        let gateway = secrets.model("anthropic", &["gateway".to_owned()]).unwrap();
+        assert_eq!(gateway.base_url.as_ref().unwrap().as_str(), "https://gateway.example/x");
+        assert_eq!(secrets.model("openai", &[]).unwrap().name, "gateway");
+    }
+
+    #[test]
+    fn what_is_given_without_a_host_is_refused() {
+        for (kind, host) in [(CredentialKind::GitToken, "https://a.example"), (CredentialKind::ModelKey, "nowhere")] {
+            let error = Secrets::default().with_given(&[given("x", kind, host, "hunter2")]).err().unwrap();
+            assert!(matches!(&error, SecretsError::Given { name, .. } if name == "x"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_control_plane_knows_the_same_providers() {
+        assert_eq!(crate::proxy::Provider::ALL.map(crate::proxy::Provider::name), PROVIDERS);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the specification are `ckrv_types`', SQL is `db`'s.
 
 pub mod authority;
+mod credentials;
 mod events;
 mod explain;
 mod invitations;
@@ -44,6 +45,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(members::routes())
         .merge(invitations::routes())
         .merge(runners::routes())
+        .merge(credentials::routes())
 }
 
 /// 201, with the address of what was made.

@@ -81,6 +81,11 @@ impl Signer {
         self.mac(purpose, secret)
     }
 
+    /// What is kept of a request's body that may hold a password: a hash that nobody else can try passwords on.
+    pub fn hash_request(&self, body: &[u8]) -> TokenHash {
+        self.mac_bytes("request", body)
+    }
+
     /// The claims of a bootstrap or attempt token; `None`: not signed by this key.
     pub fn check(&self, token: &ParsedToken<'_>) -> Option<Claims> {
         let signed = hex::encode(self.mac(token.kind.as_str(), token.subject));
@@ -100,9 +105,15 @@ impl Signer {
     }
 
     fn mac(&self, use_for: &str, subject: &str) -> [u8; 32] {
+        self.mac_bytes(use_for, subject.as_bytes())
+    }
+
+    fn mac_bytes(&self, use_for: &str, subject: &[u8]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        // Neither side of the bar can contain one.
-        mac.update(format!("{use_for}|{subject}").as_bytes());
+        // What it is used for has no bar in it.
+        mac.update(use_for.as_bytes());
+        mac.update(b"|");
+        mac.update(subject);
         mac.finalize().into_bytes().into()
     }
 }

@@ -11,6 +11,8 @@ pub mod attempts;
 pub mod audit;
 pub mod authorization_codes;
 pub mod beats;
+pub mod credentials;
+pub mod data_keys;
 pub mod decode;
 pub mod device_codes;
 pub mod events;
@@ -83,8 +85,8 @@ impl Db {
     ///
     /// For these modules only (a test reads the sources and holds them to the list): credential look-up by hash,
     /// admission, the sweeper, retention, the log archive, the runner protocol, the counts for the metrics, the
-    /// authorization server, the pages of people (who may belong to several), what an administrator makes, and how people
-    /// join an organization or make one.
+    /// authorization server, the pages of people (who may belong to several), the vault (whose secrets no tenant may read),
+    /// what an administrator makes, and how people join an organization or make one.
     pub async fn system(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx(self.system.begin().await?))
     }

@@ -75,6 +75,7 @@ fn tags() -> Vec<Tag> {
         ("identity", "Who is asking; API keys and runners."),
         ("usage", "What an organization may use, and what it has used."),
         ("teams", "Organizations: their members, who is asked to join, service accounts, projects."),
+        ("credentials", "Git credentials and model keys that the organization lends to its jobs."),
         ("oauth", "The authorization server: how a person's program gets its tokens. Errors are those of RFC 6749."),
         ("runner", "The protocol of runners, which execute attempts."),
         ("worker", "The protocol of the worker of one attempt."),

@@ -17,6 +17,7 @@ use crate::http::extract::Json;
 use crate::http::problems::{Authenticated, Conflict, Gone, JsonBody, NotFound};
 use crate::state::AppState;
 use crate::text;
+use crate::vault::give::{Given, give};
 
 /// Said of an attempt that was cancelled before its worker began.
 const NOT_BEGUN: &str = "It was cancelled before its worker began.";
@@ -41,11 +42,13 @@ pub(super) async fn start(
     let standing = attempts::standing(&mut tx, attempt).await?.ok_or_else(no_such_attempt)?;
     let job = jobs::get(&mut tx, attempt.job, &Reach::ALL).await?.ok_or_else(no_such_attempt)?;
     match &standing.instance {
-        Some(instance) if *instance == request.instance => {}
+        Some(instance) if *instance == request.instance => tx.commit().await?,
         Some(_) => return Err(other_instance()),
         None => bind(&state, tx, attempt, &standing, &request).await?,
     }
-    Ok(axum::Json(started(&state, auth.org, attempt, request.instance.as_str(), job, standing.next_seq)))
+    let given =
+        if standing.state.is_terminal() { Given::default() } else { give(&state, auth.org, attempt, &job).await? };
+    Ok(axum::Json(started(&state, auth.org, attempt, request.instance.as_str(), job, given, standing.next_seq)))
 }
 
 async fn bind(
@@ -84,7 +87,15 @@ fn announce(state: &AppState, attempt: AttemptId, moved: Option<Moved>) {
     }
 }
 
-fn started(state: &AppState, org: OrgId, attempt: AttemptId, instance: &str, job: Job, next_seq: u64) -> Started {
+fn started(
+    state: &AppState,
+    org: OrgId,
+    attempt: AttemptId,
+    instance: &str,
+    job: Job,
+    given: Given,
+    next_seq: u64,
+) -> Started {
     Started {
         attempt,
         attempt_token: AttemptToken(state.signer.attempt_token(org, attempt, instance)),
@@ -93,6 +104,8 @@ fn started(state: &AppState, org: OrgId, attempt: AttemptId, instance: &str, job
         next_seq,
         beat_seconds: state.config.beat_seconds,
         commit_author: state.config.commit_author.clone(),
+        credentials: given.credentials,
+        unreadable_credentials: given.unreadable,
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) struct Pin {
 }
 
 impl Pin {
+    /// As known_hosts(5) names the host: whoever wrote it down saw the name, not the address.
+    pub fn known_as(&self) -> String {
+        if self.port == 22 { self.host.clone() } else { format!("[{}]:{}", self.host, self.port) }
+    }
+
     /// curl's form (CURLOPT_RESOLVE), for `http.curloptResolve`.
     pub fn curl(&self) -> String {
         let addresses: Vec<String> = self
@@ -95,5 +100,7 @@ mod tests {
         let addresses = vec!["93.184.216.34".parse().unwrap(), "2606:2800::1".parse().unwrap()];
         let pin = Pin { host: "a.example".into(), port: 8443, addresses };
         assert_eq!(pin.curl(), "a.example:8443:93.184.216.34,[2606:2800::1]");
+        assert_eq!(pin.known_as(), "[a.example]:8443");
+        assert_eq!(Pin { port: 22, ..pin }.known_as(), "a.example");
     }
 }

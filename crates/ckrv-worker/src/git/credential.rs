@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
+use ckrv_types::credential::GitHost;
 use ckrv_types::repo_url::RepoKind;
 use ckrv_types::{RepoUrl, Secret};
 use tempfile::NamedTempFile;
@@ -14,12 +15,12 @@ use url::Url;
 use super::address::Pin;
 use super::call::Call;
 
-/// A login to one git host, by the name that the runner's administrator gave it.
+/// A login to one git host, by the name that the runner's administrator or the organization gave it.
 #[derive(Debug, Clone)]
 pub struct GitCredential {
     pub name: String,
-    /// The only host that it is ever sent to; a name or address without port.
-    pub host: String,
+    /// The only host that it is ever sent to.
+    pub host: GitHost,
     pub login: GitLogin,
 }
 
@@ -27,21 +28,20 @@ pub struct GitCredential {
 pub enum GitLogin {
     /// For https: a password or personal access token.
     Password { username: String, password: Secret },
-    /// For ssh: the file of a private key without passphrase; and of the host's keys, without which the first key that the
-    /// host shows is believed.
-    SshKey { key: PathBuf, known_hosts: Option<PathBuf> },
+    /// For ssh: a private key without passphrase, as it stands in its file; and the host's keys as lines of known_hosts,
+    /// without which the first key that the host shows is believed.
+    SshKey { key: Secret, known_hosts: Option<String> },
 }
 
 impl GitCredential {
     /// The first one bound to the URL's host that fits how it is reached.
     pub fn for_url<'a>(all: &'a [Self], url: &RepoUrl) -> Option<&'a Self> {
-        let host = url.host()?;
         all.iter().find(|credential| {
             let fits = match credential.login {
                 GitLogin::Password { .. } => url.kind() == RepoKind::Http && is_private_transport(url),
                 GitLogin::SshKey { .. } => url.kind() == RepoKind::Ssh,
             };
-            fits && credential.host.eq_ignore_ascii_case(host)
+            fits && credential.host.is_of(url)
         })
     }
 }
@@ -124,26 +124,26 @@ impl Access {
     fn use_ssh(&mut self, pin: Option<&Pin>, login: Option<&GitLogin>, private: &Path) -> io::Result<()> {
         let mut options =
             vec!["BatchMode=yes".to_owned(), "IdentitiesOnly=yes".to_owned(), "ConnectTimeout=30".to_owned()];
-        let known_hosts = if let Some(GitLogin::SshKey { known_hosts: Some(known_hosts), .. }) = login {
+        let mut hosts_file = private_file(private)?;
+        if let Some(GitLogin::SshKey { known_hosts: Some(known_hosts), .. }) = login {
             options.push("StrictHostKeyChecking=yes".to_owned());
-            known_hosts.clone()
+            hosts_file.write_all(known_hosts.as_bytes())?;
         } else {
             options.push("StrictHostKeyChecking=accept-new".to_owned());
-            self.keep(private_file(private)?)
-        };
+        }
+        let known_hosts = self.keep(hosts_file);
         options.push(format!("UserKnownHostsFile=\"{}\"", ssh_path(&known_hosts)));
         options.push("GlobalKnownHostsFile=/dev/null".to_owned());
         if let Some(pin) = pin
             && let Some(address) = pin.addresses.first()
         {
-            options.extend([format!("HostName={address}"), format!("HostKeyAlias={}", pin.host)]);
+            options.extend([format!("HostName={address}"), format!("HostKeyAlias={}", pin.known_as())]);
         }
         let key = match login {
-            // ssh refuses keys that others may read, which is how Kubernetes mounts them: so a copy of its own.
             Some(GitLogin::SshKey { key, .. }) => {
-                let mut copy = private_file(private)?;
-                copy.write_all(&std::fs::read(key)?)?;
-                self.keep(copy)
+                let mut file = private_file(private)?;
+                file.write_all(key.expose().as_bytes())?;
+                self.keep(file)
             }
             _ => PathBuf::from("/dev/null"),
         };
@@ -199,7 +199,7 @@ mod tests {
 
     fn password(host: &str) -> GitCredential {
         let login = GitLogin::Password { username: "bot".into(), password: Secret::new("p@ss/word") };
-        GitCredential { name: "forge".into(), host: host.into(), login }
+        GitCredential { name: "forge".into(), host: GitHost::parse(host).unwrap(), login }
     }
 
     fn url(text: &str) -> RepoUrl {
@@ -209,6 +209,7 @@ mod tests {
     #[test]
     fn a_credential_goes_to_its_own_host_only() {
         let all = [password("forge.example")];
+        assert!(GitCredential::for_url(&[password("forge.example:8443")], &url("https://forge.example/a/b")).is_none());
         assert!(GitCredential::for_url(&all, &url("https://forge.example/a/b")).is_some());
         assert!(GitCredential::for_url(&all, &url("https://FORGE.example:8443/a/b")).is_some());
         for other in

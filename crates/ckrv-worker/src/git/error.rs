@@ -32,8 +32,8 @@ pub enum CloneError {
     )]
     CredentialRefused { host: String, credential: String, said: String },
     #[error(
-        "{host} wants a login, or there is no such repository ({said}); check the URL, or give the runner a credential for \
-         {host}"
+        "{host} wants a login, or there is no such repository ({said}); check the URL, or give the organization or \
+         the runner a credential for {host}"
     )]
     LoginNeeded { host: String, said: String },
     #[error(

@@ -117,11 +117,12 @@ async fn carry(config: SuperviseConfig, control: Control) -> Result<Finished, Su
         .map_err(|source| SuperviseError::Token { path: config.token_file.clone(), source })?;
     let (folder, door) = places(&config)?;
     let readers = if door.is_some() { Readers::Group } else { Readers::Nobody };
-    let secrets = Secrets::load(&config.settings.secrets, readers);
+    let own = Secrets::load(&config.settings.secrets, readers);
     let client = attempt::client(&config, token.clone())?;
     let instance = hex::encode(rand::random::<[u8; 16]>());
     let started = start(&config, &client, &instance, &control).await?;
     let client = client.with_token(&started.attempt_token.0)?;
+    let secrets = own.and_then(|own| usable(own, &started));
     let redactor = redactor(&secrets, [&token, &started.attempt_token.0]);
     let log = match Log::create(redactor, folder.private(), config.settings.spool_bytes, started.next_seq) {
         Ok(log) => log,
@@ -179,6 +180,15 @@ async fn start(
     Ok(started)
 }
 
+/// What the job may use: what the runner holds and what its organization gives.
+fn usable(own: Secrets, started: &Started) -> Result<Secrets, SecretsError> {
+    match started.unreadable_credentials.first() {
+        Some(name) => Err(SecretsError::Unreadable(name.clone())),
+        None => own.with_given(&started.credentials),
+    }
+}
+
+/// Without secrets that can be used nothing runs that could show one.
 fn redactor<const N: usize>(secrets: &Result<Secrets, SecretsError>, tokens: [&Secret; N]) -> Redactor {
     Redactor::new(secrets.iter().flat_map(Secrets::values).chain(tokens))
 }

@@ -1,4 +1,4 @@
-//! The agent's model: the runner's key for it, and the proxy that keeps the key from the agent.
+//! The agent's model: the key for it, and the proxy that keeps the key from the agent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +82,8 @@ fn used_up(budget: f64, spent: f64) -> Outcome {
 
 fn no_key(agent: &str, provider: Provider) -> Outcome {
     let message = format!(
-        "the agent `{agent}` needs a key for {provider}, and this runner holds none: \
+        "the agent `{agent}` needs a key for {provider}, and neither the organization nor this runner has one: \
+         `ckrv cloud credentials add` gives the organization's jobs one; a runner reads \
          `NAME: {{model: {{provider: {provider}, key: …}}}}` in a file of its --secrets"
     );
     failed(Cause::SecretMissing, message)

@@ -14,7 +14,7 @@ use crate::collect::Baseline;
 use crate::crash::crash_point;
 use crate::git::{self, Checkout, CloneRequest, GitProgram};
 use crate::human;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, SecretsError};
 use crate::shim::{BundlePlan, Door, LaunchLocal, RunAgent, Session, SessionError};
 
 const BUNDLE_EVERY: Duration = Duration::from_mins(3);
@@ -41,10 +41,7 @@ pub struct Ready {
 /// Prepares, or says with what outcome the attempt ends already.
 pub async fn prepare(attempt: &Attempt) -> Result<(Repository, Ready), Outcome> {
     let spec = &attempt.started.spec;
-    let secrets = attempt
-        .secrets
-        .as_ref()
-        .map_err(|error| failed(Cause::SecretMissing, format!("the runner's secrets cannot be used: {error}")))?;
+    let secrets = attempt.secrets.as_ref().map_err(|error| failed(Cause::SecretMissing, unusable(error)))?;
     secrets.check(&spec.secrets).map_err(|error| failed(Cause::SecretMissing, error.to_string()))?;
     let agent = find_agent(attempt)?;
     // A key that is not there is told before anything is cloned.
@@ -59,6 +56,13 @@ pub async fn prepare(attempt: &Attempt) -> Result<(Repository, Ready), Outcome> 
     let order = order(attempt, &agent, &checkout, model.as_ref());
     let repository = Repository { git, checkout, baseline };
     Ok((repository, Ready { session, order, output: agent.output, model }))
+}
+
+fn unusable(error: &SecretsError) -> String {
+    match error {
+        SecretsError::Given { .. } | SecretsError::Unreadable(_) => error.to_string(),
+        _ => format!("the runner's secrets cannot be used: {error}"),
+    }
 }
 
 /// Clones while a shim of this machine starts.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
+use ckrv_types::credential::GitHost as CredentialHost;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::{Cause, RepoUrl, Secret};
 use ckrv_worker::git::{CloneError, CloneRequest, GitCredential, GitLogin, clone};
@@ -156,13 +157,12 @@ async fn ssh_takes_every_option_it_is_given_and_reports_an_unreachable_host() {
     let attempt = Attempt::new();
     let private = attempt.path("a folder's 100%d name");
     std::fs::create_dir(&private).unwrap();
-    write(&private, "key", "not a key, and never needed");
-    write(&private, "known", "");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = RepoUrl::parse(&format!("ssh://git@127.0.0.1:{port}/a/b"), &RepoPolicy::embedded()).unwrap();
-    for known_hosts in [None, Some(private.join("known"))] {
-        let login = GitLogin::SshKey { key: private.join("key"), known_hosts };
-        let credentials = vec![GitCredential { name: "key".into(), host: "127.0.0.1".into(), login }];
+    for known_hosts in [None, Some(String::new())] {
+        let login = GitLogin::SshKey { key: Secret::new("not a key, and never needed"), known_hosts };
+        let host = CredentialHost::parse("127.0.0.1").unwrap();
+        let credentials = vec![GitCredential { name: "key".into(), host, login }];
         let (private, url) = (private.clone(), url.clone());
         let error = fails(&CloneRequest { url, credentials, private, ..attempt.request() }).await;
         let CloneError::Unreachable { said, .. } = &error else { panic!("{error}") };
@@ -284,5 +284,5 @@ fn login(password: &str) -> String {
 
 fn credential(host: &str, password: &str) -> GitCredential {
     let login = GitLogin::Password { username: "bot".into(), password: Secret::new(password) };
-    GitCredential { name: "forge".into(), host: host.into(), login }
+    GitCredential { name: "forge".into(), host: CredentialHost::parse(host).unwrap(), login }
 }

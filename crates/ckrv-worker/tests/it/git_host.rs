@@ -28,15 +28,27 @@ struct Host {
     /// The `Authorization` that opens the door; none: it stands open.
     login: Option<String>,
     logins: Arc<AtomicUsize>,
+    /// The port to which those who were let in are sent on.
+    elsewhere: Option<u16>,
 }
 
 impl GitHost {
     /// Serves the repositories in `folder` to those who show `login`, the Base64 of `user:password`, or to all
     /// if that is empty; `/moved/…` redirects to them.
     pub async fn start(folder: &Path, login: &str) -> Self {
+        Self::with(folder, login, None).await
+    }
+
+    /// Has nothing itself: wants `login`, and sends on to another.
+    #[allow(dead_code, reason = "not every suite has redirects between hosts")]
+    pub async fn redirecting(login: &str, to: &Self) -> Self {
+        Self::with(Path::new("/nonexistent"), login, Some(to.port)).await
+    }
+
+    async fn with(folder: &Path, login: &str, elsewhere: Option<u16>) -> Self {
         let logins = Arc::new(AtomicUsize::new(0));
         let login = (!login.is_empty()).then(|| format!("Basic {login}"));
-        let host = Host { folder: folder.to_owned(), login, logins: Arc::clone(&logins) };
+        let host = Host { folder: folder.to_owned(), login, logins: Arc::clone(&logins), elsewhere };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let router = Router::new().fallback(answer).with_state(Arc::new(host));
@@ -72,6 +84,11 @@ async fn answer(State(host): State<Arc<Host>>, request: Request) -> Response<Bod
     }
     if host.login.is_some() && login != host.login.as_deref() {
         let answer = answer.status(StatusCode::UNAUTHORIZED).header("www-authenticate", "Basic realm=\"git\"");
+        return answer.body(Body::empty()).expect("an answer");
+    }
+    if let Some(port) = host.elsewhere {
+        let there = format!("http://127.0.0.1:{port}{}", request.uri());
+        let answer = answer.status(StatusCode::TEMPORARY_REDIRECT).header("location", there);
         return answer.body(Body::empty()).expect("an answer");
     }
     run(&host, request).await
