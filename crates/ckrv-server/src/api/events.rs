@@ -20,13 +20,13 @@ use ckrv_types::{JobId, Problem, ProblemCode, limits};
 use futures::Stream;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::no_such;
 use crate::auth::{self, Auth, Caller, Read};
 use crate::db::{events as db, jobs};
 use crate::error::{ApiError, ApiResult, is_outage};
 use crate::http::extract::Path;
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, BadRequest, NotFound};
 use crate::http::streams::{SseEvent, StreamSlot};
 use crate::state::AppState;

@@ -14,12 +14,12 @@ use sqlx::types::Uuid;
 use url::form_urlencoded;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::auth::{Caller, Read};
 use crate::db::jobs::{self, Filter};
 use crate::db::reach::Reach;
 use crate::error::{ApiError, ApiResult};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, BadRequest};
 use crate::state::AppState;
 

@@ -6,7 +6,6 @@ use ckrv_types::identity::{ApiKey, CreateKey, WithToken};
 use ckrv_types::token::TokenKind;
 use ckrv_types::{KeyId, Page};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
@@ -16,6 +15,7 @@ use crate::db::Tx;
 use crate::db::keys::{self, NewKey};
 use crate::error::ApiResult;
 use crate::http::extract::{Body, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::state::AppState;
 

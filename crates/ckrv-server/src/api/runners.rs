@@ -11,7 +11,6 @@ use ckrv_types::runner::ANY_NAMESPACE;
 use ckrv_types::token::TokenKind;
 use ckrv_types::{OrgId, Page, Problem, ProblemCode, ProjectId, RunnerId, limits, spec};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
@@ -21,6 +20,7 @@ use crate::auth::{Caller, Manage, Read};
 use crate::db::{Tx, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::state::AppState;
 

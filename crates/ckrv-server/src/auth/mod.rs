@@ -20,7 +20,7 @@ use ckrv_types::token::{self, ParsedToken};
 use ckrv_types::{Problem, ProblemCode};
 
 pub use cache::Cache;
-pub use caller::{Auth, Caller, KeyOwner, Manage, Principal, Read, Run};
+pub use caller::{Auth, Caller, KeyOwner, Manage, Permission, Principal, Read, Run};
 pub use look_up::{me, still_allowed};
 pub use runner::RunnerAuth;
 pub use worker::{BootstrapAuth, WorkerAuth};

@@ -19,7 +19,7 @@ use crate::text;
 
 /// Bind the runner's token to this instance and tell what it offers.
 #[utoipa::path(post, path = "/v1/runner/register", tag = "runner", operation_id = "registerRunner",
-    security(("runner" = [])), request_body = Register,
+    request_body = Register,
     responses((status = 200, body = Registered), Authenticated, JsonBody, Conflict))]
 pub(super) async fn register(
     State(state): State<AppState>,
@@ -40,7 +40,7 @@ pub(super) async fn register(
 
 /// Tell that the runner lives, what it offers and what it has; hear what to stop and what to remove.
 #[utoipa::path(post, path = "/v1/runner/heartbeat", tag = "runner", operation_id = "runnerHeartbeat",
-    security(("runner" = [])), request_body = RunnerHeartbeat,
+    request_body = RunnerHeartbeat,
     responses((status = 200, body = RunnerHeartbeatAnswer), Authenticated, JsonBody, Conflict))]
 pub(super) async fn heartbeat(
     State(state): State<AppState>,
