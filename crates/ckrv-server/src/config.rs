@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use ckrv_types::Secret;
 use ckrv_types::identity::Role;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::worker::CommitAuthor;
+use ckrv_types::{AuditId, Secret};
 use url::Url;
 
 use crate::admin::limits::Setting;
@@ -82,6 +82,10 @@ pub struct Config {
     /// Seconds that streams and requests get to end at shutdown.
     #[arg(long, env = "CKRV_DRAIN_SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
+
+    /// Seconds after which a stream looks again whether whoever reads it still may.
+    #[arg(long, env = "CKRV_STREAM_RECHECK_SECONDS", default_value_t = ckrv_types::limits::STREAM_RECHECK_SECONDS)]
+    pub stream_recheck_seconds: u64,
 
     /// Seconds of silence after which a worker or a runner is lost.
     #[arg(long, env = "CKRV_LEASE_SECONDS", default_value_t = ckrv_types::limits::LEASE_SECONDS)]
@@ -175,6 +179,21 @@ pub struct SetLimitConfig {
     /// A number; `unlimited`; with --org, `tier` for whatever its tier says; classes: names separated by commas, or `none`.
     #[arg(long)]
     pub to: String,
+}
+
+/// `ckrv-server admin audit`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuditConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Only what concerns the organization of this name. Absent: everything, also what concerns none.
+    #[arg(long)]
+    pub org: Option<String>,
+
+    /// Begin behind this entry: the last that was printed before.
+    #[arg(long)]
+    pub after: Option<AuditId>,
 }
 
 /// `ckrv-server admin create-user`.

@@ -1,6 +1,8 @@
 //! `/v1`: what users and their programs ask for. Handlers read the request, open the transaction and answer; rules of
 //! the specification are `ckrv_types`', SQL is `db`'s.
 
+mod audit;
+mod cursor;
 mod events;
 mod explain;
 mod job_list;
@@ -12,6 +14,8 @@ mod runners;
 mod shown_once;
 mod whoami;
 
+use std::fmt::Display;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ckrv_types::problem::FieldError;
@@ -20,7 +24,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::Auth;
+use crate::db::Tx;
+use crate::db::audit::{self as audit_log, Entry};
 use crate::error::{ApiError, ApiResult};
+use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -33,6 +41,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(keys::routes())
         .merge(quota::routes())
         .merge(runners::routes())
+        .merge(audit::routes())
 }
 
 /// 201, with the address of what was made.
@@ -59,8 +68,28 @@ fn to_value(body: &impl Serialize) -> Value {
     serde_json::to_value(body).expect("the API's types have only string keys")
 }
 
+/// Says in the audit log what the caller did, in the transaction that does it.
+async fn note(
+    tx: &mut Tx,
+    auth: &Auth,
+    from: ClientAddress,
+    action: &str,
+    subject: impl Display,
+    detail: Value,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry {
+        org: Some(auth.org),
+        actor: auth.principal.actor(),
+        action,
+        subject: Some(subject.to_string()),
+        address: Some(&from.0.to_string()),
+        detail,
+    };
+    audit_log::write(tx, &entry).await
+}
+
 /// 404, also for what is somebody else's.
-fn no_such(what: &str, id: impl std::fmt::Display) -> ApiError {
+fn no_such(what: &str, id: impl Display) -> ApiError {
     Problem::new(ProblemCode::NotFound).detail(format!("There is no {what} {id}.")).into()
 }
 
@@ -73,6 +102,13 @@ fn invalid_fields(errors: Vec<FieldError>) -> ApiError {
     let detail =
         errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect::<Vec<_>>().join("; ");
     Problem { errors, ..Problem::new(ProblemCode::Invalid).detail(detail) }.into()
+}
+
+/// 400 for one parameter of the query.
+fn wrong_parameter(name: &str, message: String) -> ApiError {
+    let detail = format!("The query parameter `{name}` is wrong: {message}.");
+    let errors = vec![FieldError { field: name.to_owned(), message }];
+    Problem { errors, ..Problem::new(ProblemCode::BadRequest).detail(detail) }.into()
 }
 
 /// 422 unless `name` can name a thing of ours.

@@ -10,11 +10,12 @@ use ckrv_types::identity::{CreateRunner, RunnerInfo, UpdateRunner, WithToken};
 use ckrv_types::runner::ANY_NAMESPACE;
 use ckrv_types::token::TokenKind;
 use ckrv_types::{OrgId, Page, Problem, ProblemCode, ProjectId, RunnerId, limits, spec};
+use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::Tokened;
-use super::{Created, check_name, invalid, no_such};
+use super::{Created, check_name, invalid, no_such, note};
 use crate::admission;
 use crate::auth::{Caller, Manage, Read};
 use crate::db::{Tx, runners};
@@ -22,6 +23,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
+use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
 
 const RUNNERS: Tokened = Tokened { collection: "/v1/runners", kind: TokenKind::Runner };
@@ -54,6 +56,7 @@ async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<ax
 async fn create(
     State(state): State<AppState>,
     auth: Caller<Manage>,
+    from: ClientAddress,
     key: IdempotencyKey,
     headers: HeaderMap,
     Body(body): Body,
@@ -70,6 +73,7 @@ async fn create(
             made => made?,
         }
         set_allowed(tx, org, id, &allow).await?;
+        note(tx, &auth, from, "runner.created", id, json!({ "name": name, "allow": allow })).await?;
         runners::get(tx, id, lease(&state)).await?.ok_or(ApiError::Internal("a runner was made and is not there"))
     };
     RUNNERS.make(&state, &auth, &once, id, insert).await
@@ -84,6 +88,7 @@ async fn create(
 async fn update(
     State(state): State<AppState>,
     auth: Caller<Manage>,
+    from: ClientAddress,
     Path(id): Path<RunnerId>,
     Json(UpdateRunner { allow }): Json<UpdateRunner>,
 ) -> ApiResult<axum::Json<RunnerInfo>> {
@@ -99,6 +104,8 @@ async fn update(
     }
     runners::disallow(&mut tx, id).await?;
     set_allowed(&mut tx, auth.org, id, &allow).await?;
+    let detail = json!({ "name": known.name, "allow": allow, "allowed": known.allow });
+    note(&mut tx, &auth, from, "runner.changed", id, detail).await?;
     tx.commit().await?;
     state.wake.notify_runner(id);
     known.busy = admission::busy(&state.db, &[id]).await?.get(&id).copied().unwrap_or_default();
@@ -112,12 +119,15 @@ async fn update(
 async fn revoke(
     State(state): State<AppState>,
     auth: Caller<Manage>,
+    from: ClientAddress,
     Path(id): Path<RunnerId>,
 ) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
-    if !runners::revoke(&mut tx, auth.org, id).await? {
-        return Err(no_such("runner", id));
+    match runners::revoke(&mut tx, auth.org, id).await? {
+        None => return Err(no_such("runner", id)),
+        Some(false) => {}
+        Some(true) => note(&mut tx, &auth, from, "runner.revoked", id, json!({})).await?,
     }
     tx.commit().await?;
     state.credentials.runners.forget(|auth| auth.runner == id);

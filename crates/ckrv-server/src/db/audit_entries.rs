@@ -19,13 +19,15 @@ pub struct Filter {
     pub action: Option<String>,
     pub actor: Option<Actor>,
     pub subject: Option<String>,
+    /// For the system's transactions; a tenant's see one organization anyway.
+    pub org: Option<OrgId>,
 }
 
-/// The filter's conditions, as `$1` to `$6`.
+/// The filter's conditions, as `$1` to `$7`.
 const FILTERED: &str = "($1::timestamptz is null or at >= $1) and ($2::timestamptz is null or at < $2)
     and ($3::text is null or case when right($3, 1) = '.' then starts_with(action, $3) else action = $3 end)
     and ($4::text is null or actor_kind = $4) and ($5::uuid is null or actor_id = $5)
-    and ($6::text is null or subject = $6)";
+    and ($6::text is null or subject = $6) and ($7::uuid is null or org_id = $7)";
 
 const COLUMNS: &str = "id, org_id, at, actor_kind, actor_id, actor_name, action, subject, address, detail, xact";
 
@@ -78,7 +80,7 @@ pub async fn newest(
     limit: i64,
 ) -> Result<Vec<AuditEntry>, sqlx::Error> {
     let query = format!(
-        "select {COLUMNS} from audit_log where {FILTERED} and ($7::uuid is null or id < $7) order by id desc limit $8"
+        "select {COLUMNS} from audit_log where {FILTERED} and ($8::uuid is null or id < $8) order by id desc limit $9"
     );
     let rows: Vec<Row> = bound(&query, filter).bind(before.map(AuditId::uuid)).bind(limit).fetch_all(tx).await?;
     Ok(rows.into_iter().map(AuditEntry::from).collect())
@@ -116,9 +118,9 @@ pub async fn settled(
     limit: i64,
 ) -> Result<Vec<Settled>, sqlx::Error> {
     let query = format!(
-        "select {COLUMNS} from audit_log where {FILTERED} and (xact, id) > ($7, $8)
+        "select {COLUMNS} from audit_log where {FILTERED} and (xact, id) > ($8, $9)
             and xact < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-         order by xact, id limit $9"
+         order by xact, id limit $10"
     );
     let rows: Vec<Row> = bound(&query, filter).bind(after.xact).bind(after.id).bind(limit).fetch_all(tx).await?;
     let settled = |row: Row| Settled {
@@ -139,4 +141,5 @@ fn bound<'q>(query: &'q str, filter: &'q Filter) -> Bound<'q> {
         .bind(filter.actor.map(Actor::kind))
         .bind(filter.actor.and_then(Actor::uuid))
         .bind(filter.subject.as_deref())
+        .bind(filter.org.map(OrgId::uuid))
 }

@@ -73,6 +73,7 @@ fn tags() -> Vec<Tag> {
         ("jobs", "Jobs: submit, look at, cancel, retry."),
         ("logs", "What a job printed."),
         ("artifacts", "What a job left behind."),
+        ("audit", "Who did what."),
         ("identity", "Who is asking; API keys and runners."),
         ("usage", "What an organization may use, and what it has used."),
         ("oauth", "The authorization server: how a person's program gets its tokens. Errors are those of RFC 6749."),
