@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answers::Answer;
+use super::expected::Expected;
 use super::strangers::Kind;
 
 /// Whom a request concerns.
@@ -31,6 +32,9 @@ pub struct Ask {
     pub takes_an_owner: bool,
     /// Only a person's program may ask, and no key.
     pub by_person: bool,
+    /// Besides what the route needs, a key has to be good for managing, and so has whoever asks about what is not theirs;
+    /// how others are refused.
+    pub managed: Option<Expected>,
     /// Of workers' routes, which of their tokens is wanted.
     pub worker: Kind,
 }
@@ -45,6 +49,7 @@ impl Ask {
             about,
             takes_an_owner: false,
             by_person: false,
+            managed: None,
             worker: Kind::Worker,
         }
     }
@@ -63,6 +68,18 @@ impl Ask {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a literal")]
+    fn managed(self, otherwise: Expected) -> Self {
+        Self { managed: Some(otherwise), ..self }
+    }
+
+    fn takes_an_owner(self) -> Self {
+        Self { takes_an_owner: true, ..self }
+    }
+
+    fn by_person(self) -> Self {
+        Self { by_person: true, ..self }
+    }
+
     fn json(self, body: Value) -> Self {
         Self { body: Some(("application/json", body.to_string().into_bytes())), ..self }
     }
@@ -104,7 +121,8 @@ pub fn asks(operation: &str) -> Option<Vec<Ask>> {
     let jobs = || jobs(operation);
     let access = || access(operation);
     let oauth = || oauth(operation);
-    jobs().or_else(access).or_else(|| runner(operation)).or_else(|| worker(operation)).or_else(oauth)
+    let teams = || teams(operation);
+    jobs().or_else(access).or_else(teams).or_else(|| runner(operation)).or_else(|| worker(operation)).or_else(oauth)
 }
 
 /// Each job in a state of its own.
@@ -166,6 +184,51 @@ fn access(operation: &str) -> Option<Vec<Ask>> {
             own().query("limit=200"),
             own().accept("application/x-ndjson"),
             of_organization().query("after=<audit entry>").accept("application/x-ndjson"),
+        ],
+        _ => return None,
+    };
+    Some(asks)
+}
+
+fn teams(operation: &str) -> Option<Vec<Ask>> {
+    let asks = match operation {
+        "listOrgs" | "getOrg" | "listMembers" | "listInvitations" | "listProjects" | "listServiceAccounts" => {
+            vec![own()]
+        }
+        "updateOrg" => vec![own().json(json!({ "name": "tests" }))],
+        "createOrg" => vec![own().by_person().json(json!({ "name": "quagga-new" }))],
+        "updateMember" => vec![
+            of_organization().path("user", "<member>").json(json!({ "role": "viewer" })),
+            of_organization().path("user", "<member>").json(json!({ "suspended": true })),
+            of_organization().takes_an_owner().path("user", "<owner>").json(json!({ "suspended": true })),
+            of_organization().takes_an_owner().path("user", "<member>").json(json!({ "role": "owner" })),
+        ],
+        "removeMember" => vec![
+            of_organization().managed(Expected::Forbidden).path("user", "<member to remove>"),
+            of_organization().managed(Expected::Forbidden).takes_an_owner().path("user", "<owner>"),
+        ],
+        "createInvitation" => {
+            vec![own().json(json!({ "role": "viewer" })), own().takes_an_owner().json(json!({ "role": "owner" }))]
+        }
+        "revokeInvitation" => vec![of_organization().path("id", "<invitation>")],
+        "getProject" => vec![of_project().path("id", "<project>")],
+        "createProject" => vec![own().json(json!({ "name": "quagga-new" }))],
+        "updateProject" => vec![of_organization().path("id", "<project>").json(json!({ "settings": {} }))],
+        "createServiceAccount" => vec![
+            own().json(json!({ "name": "quagga-new", "role": "viewer" })),
+            own().takes_an_owner().json(json!({ "name": "quagga-newer", "role": "owner" })),
+        ],
+        "updateServiceAccount" => vec![
+            of_organization().path("id", "<service account>").json(json!({ "role": "viewer" })),
+            of_organization().takes_an_owner().path("id", "<service account>").json(json!({ "role": "owner" })),
+            of_organization()
+                .takes_an_owner()
+                .path("id", "<owning service account>")
+                .json(json!({ "suspended": true })),
+        ],
+        "removeServiceAccount" => vec![
+            of_organization().path("id", "<service account to remove>"),
+            of_organization().takes_an_owner().path("id", "<owning service account>"),
         ],
         _ => return None,
     };

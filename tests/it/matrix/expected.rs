@@ -68,12 +68,22 @@ fn by_user(operation: &Operation, ask: &Ask, stranger: &Stranger, scope: Scope) 
             About::Project => Some(Expected::NotThere),
             About::Organization => Some(Expected::Forbidden),
             About::Asker if operation.is_safe() => Some(Expected::NothingOfTheProject),
-            About::Asker if scope == Scope::Manage => Some(Expected::Forbidden),
+            // A key that is limited to projects manages nothing.
+            About::Asker if scope == Scope::Manage || ask.managed.is_some() || ask.by_person => {
+                Some(Expected::Forbidden)
+            }
             About::Asker => None,
         },
         Standing::Ours { role, scopes } => {
             if !scopes.contains(&scope) || (ask.takes_an_owner && *role != Role::Owner) {
                 return Some(Expected::Forbidden);
+            }
+            if ask.by_person && stranger.is_key() {
+                return Some(Expected::Forbidden);
+            }
+            let concerns_others = stranger.is_key() || ask.about != About::Asker;
+            if ask.managed.is_some() && concerns_others && !scopes.contains(&Scope::Manage) {
+                return ask.managed;
             }
             operation.is_safe().then_some(Expected::Allowed)
         }

@@ -1,17 +1,19 @@
 //! Things to get at: of each kind that a route can name, one that is there, and by its side the name of one that is not.
 
 use ckrv_server::admission;
+use ckrv_server::auth::KeyOwner;
 use ckrv_server::logs::archive;
 use ckrv_tests::acting::{Worker, assignment_of, start};
 use ckrv_tests::replica::{Installation, offer, spec, submit};
 use ckrv_types::artifact::ArtifactStatus;
-use ckrv_types::identity::{Bootstrapped, CreateKey, CreateRunner};
+use ckrv_types::identity::{Bootstrapped, CreateRunner, Role, Scope, UpdateRunner};
 use ckrv_types::job::SubmitJob;
 use ckrv_types::log::{Line, Stream};
 use ckrv_types::runner::{Assignment, HandIn, Origin, Register};
 use ckrv_types::worker::{FinishedArtifact, NewArtifact, WorkerPhase};
 use ckrv_types::{
-    AttemptId, AuditId, JobId, JobSpec, KeyId, LoginId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId,
+    AttemptId, AuditId, InvitationId, JobId, JobSpec, KeyId, LoginId, OrgId, ProjectId, RunnerId, Secret,
+    ServiceAccountId, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -151,12 +153,9 @@ async fn access(on: &Installation, names: &mut Both) -> Secret {
     let spare = Secret::new(client.create_runner(&runner("spare")).await.unwrap().token);
     on.replica.runner(&spare, 0, &[]).await;
 
-    let key = CreateKey { name: format!("{MARK}-key"), ..CreateKey::default() };
-    names.add("key", client.create_key(&key).await.unwrap().item.id, KeyId::new());
-    let account = Maker(on).account(on.keys().org, "quagga-machine", ckrv_types::identity::Role::Viewer).await;
-    names.add("service account", account, ServiceAccountId::new());
+    members(on, names).await;
 
-    let allowed = ckrv_types::identity::UpdateRunner { allow: allow() };
+    let allowed = UpdateRunner { allow: allow() };
     client.update_runner(on.keys().runner, &allowed).await.unwrap();
     let origin = Origin { namespace: MARK.to_owned(), name: "handed-in".to_owned(), uid: "handed-in".to_owned() };
     let hand_in = HandIn { instance: ckrv_tests::replica::MACHINE.to_owned(), origin, spec: marked("handed-in") };
@@ -172,6 +171,39 @@ async fn access(on: &Installation, names: &mut Both) -> Secret {
     let refresh_token = Maker(on).refresh_token(on.keys().org).await;
     names.add("refresh token", refresh_token.expose(), on.state().signer.refresh_token(LoginId::new(), 1).expose());
     spare
+}
+
+/// People, those who are none, their keys, and those who were asked to join.
+async fn members(on: &Installation, names: &mut Both) {
+    let (maker, org) = (Maker(on), on.keys().org);
+    for (what, login, role) in [
+        ("member", "quagga-member", Role::Editor),
+        ("member to remove", "quagga-leaving", Role::Editor),
+        ("owner", "quagga-other-owner", Role::Owner),
+    ] {
+        names.add(what, maker.person(org, login, role).await, UserId::new());
+    }
+    for (what, name, role) in [
+        ("service account", "quagga-machine", Role::Viewer),
+        ("service account to remove", "quagga-obsolete", Role::Viewer),
+        ("owning service account", "quagga-mighty", Role::Owner),
+    ] {
+        names.add(what, maker.account(org, name, role).await, ServiceAccountId::new());
+    }
+    for what in ["key", "key to rotate"] {
+        let owner = KeyOwner::ServiceAccount(maker.account(org, &what.replace(' ', "-"), Role::Viewer).await);
+        names.add(what, maker.key(org, owner, &[Scope::Read], &[]).await.0, KeyId::new());
+    }
+    let (invitation, hash) = (InvitationId::new(), hex::encode(Sha256::digest(MARK)));
+    maker
+        .sql(&format!(
+            "insert into invitations (id, org_id, token_hash, role, note, invited_by, expires_at)
+             values ('{}', '{}', '\\x{hash}', 'viewer', '{MARK}', '{MARK}', now() + interval '1 day')",
+            invitation.uuid(),
+            org.uuid(),
+        ))
+        .await;
+    names.add("invitation", invitation, InvitationId::new());
 }
 
 /// Another organization, in which machines of its own work.

@@ -56,6 +56,10 @@ impl Stranger {
         Self { name, kind, standing, token: Some(token.into()), org: None }
     }
 
+    pub fn is_key(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.starts_with(ckrv_types::token::PREFIX))
+    }
+
     /// Whether it is let in to read.
     pub fn may_read(&self) -> bool {
         matches!(&self.standing, Standing::Ours { scopes, .. } if scopes.contains(&Scope::Read))

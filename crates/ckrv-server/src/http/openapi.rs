@@ -22,7 +22,8 @@ use super::streams::SseEvent;
 const DESCRIPTION: &str = "ckrv runs coding-agent jobs away from the developer's machine.\n\n\
     Every error is a problem (RFC 9457) with a `code` from a closed list. Every answer has `X-Request-Id`, and \
     `RateLimit` and `RateLimit-Policy` where a limit applies. Ids sort by the time of their making. \
-    `POST`s that make something take an `Idempotency-Key`.";
+    `POST`s that make something take an `Idempotency-Key`. What a user's credential must be good for, each operation \
+    says as `x-ckrv-scope`.";
 
 /// What a document starts from, before the routes add theirs.
 pub(super) fn base() -> OpenApi {
