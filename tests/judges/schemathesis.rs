@@ -136,7 +136,7 @@ impl Marked {
             let known = [("id", id)];
             told += &judge(Round { url: url.to_owned(), token, only, without: &[], known: &known }).await;
         }
-        let lists = ["listJobs", "listKeys", "listRunners", "listAudit", "whoami"];
+        let lists = ["listJobs", "listKeys", "listRunners", "listAudit", "whoAmI"];
         told + &judge(Round { url: url.to_owned(), token, only: &lists, without: &[], known: &[] }).await
     }
 }

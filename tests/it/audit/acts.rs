@@ -61,7 +61,7 @@ async fn the_organization_that_somebody_chooses_is_in_its_log() {
     people::join(&mut sql, other, ada, Role::Viewer).await;
     let mut browser = people::sign_in(&auditor.on.replica.url(), "ada").await;
     let page = browser.open(auditor.on.replica.url().join("/account").unwrap()).await;
-    let form = page.form("/account/org").press("org", &auditor.org().to_string());
+    let form = page.form("/account/org").fill("org", &auditor.org().to_string());
     browser.submit(form).await;
     let chosen = auditor.page("action=session.org-chosen").await.items;
     assert_eq!(chosen.len(), 1);

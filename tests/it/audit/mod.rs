@@ -7,7 +7,9 @@ mod pages;
 mod standing;
 
 use ckrv_server::db::audit::{self, Actor, Entry};
+use ckrv_tests::acting::SOON;
 use ckrv_tests::replica::{Installation, Loops};
+use ckrv_tests::wait::wait_for;
 use ckrv_types::audit::AuditEntry;
 use ckrv_types::{OrgId, Page, Problem};
 use reqwest::Response;
@@ -46,8 +48,29 @@ impl Auditor {
         response.json().await.unwrap()
     }
 
-    /// All that there is behind this entry.
+    /// All that has been done, once nothing that began before is open any more: the tests share a PostgreSQL.
     pub async fn export(&self, query: &str) -> Vec<AuditEntry> {
+        self.settled().await;
+        self.export_now(query).await
+    }
+
+    async fn settled(&self) {
+        let mut sql = self.on.sql().await;
+        let until: String = sqlx::query_scalar("select pg_snapshot_xmax(pg_current_snapshot())::text")
+            .fetch_one(&mut sql)
+            .await
+            .unwrap();
+        let is_settled = "select pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8";
+        wait_for("all that began before is over", SOON, async || {
+            let mut sql = self.on.sql().await;
+            let settled: bool = sqlx::query_scalar(is_settled).bind(&until).fetch_one(&mut sql).await.unwrap();
+            settled.then_some(())
+        })
+        .await;
+    }
+
+    /// What an export has at this moment.
+    pub async fn export_now(&self, query: &str) -> Vec<AuditEntry> {
         let response = self.get(query, "application/x-ndjson").await;
         assert_eq!(response.status(), 200, "{query}");
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");

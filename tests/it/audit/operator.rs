@@ -32,6 +32,7 @@ async fn the_operator_reads_what_concerns_no_organization_and_goes_on_from_there
     let auditor = Auditor::new().await;
     people::add(&mut auditor.on.sql().await, auditor.org(), "ada", Role::Owner).await;
     people::sign_in(&auditor.on.replica.url(), "ada").await;
+    auditor.settled().await;
     let all = lines(&printed(&auditor, &[]).await);
     let signed_in = all.iter().find(|line| line["action"] == "session.begun").expect("a sign-in is an act");
     assert_eq!((&signed_in["org"], &signed_in["actor"]["name"]), (&Value::Null, &"Ada".into()));
@@ -40,10 +41,11 @@ async fn the_operator_reads_what_concerns_no_organization_and_goes_on_from_there
     let last = all.last().unwrap()["id"].as_str().unwrap();
     assert!(lines(&printed(&auditor, &["--after", last]).await).is_empty());
     auditor.write("test.done", &["new"]).await;
+    auditor.settled().await;
     let new = lines(&printed(&auditor, &["--after", last]).await);
     assert_eq!(new.iter().map(|line| line["subject"].as_str().unwrap()).collect::<Vec<_>>(), ["new"]);
     let of_org = lines(&printed(&auditor, &["--org", "tests"]).await);
-    assert!(of_org.len() < all.len() && of_org.iter().all(|line| line["org"] == auditor.org().to_string()));
+    assert!(!of_org.is_empty() && of_org.iter().all(|line| line["org"] == auditor.org().to_string()));
 }
 
 #[tokio::test]

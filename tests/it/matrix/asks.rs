@@ -35,6 +35,8 @@ pub struct Ask {
     /// Besides what the route needs, a key has to be good for managing, and so has whoever asks about what is not theirs;
     /// how others are refused.
     pub managed: Option<Expected>,
+    /// What it is answered by whoever may: this, or some success.
+    pub answers: Option<u16>,
     /// Of workers' routes, which of their tokens is wanted.
     pub worker: Kind,
 }
@@ -50,6 +52,7 @@ impl Ask {
             takes_an_owner: false,
             by_person: false,
             managed: None,
+            answers: None,
             worker: Kind::Worker,
         }
     }
@@ -84,6 +87,10 @@ impl Ask {
         Self { body: Some(("application/json", body.to_string().into_bytes())), ..self }
     }
 
+    fn answers(self, status: u16) -> Self {
+        Self { answers: Some(status), ..self }
+    }
+
     fn form(self, body: &'static str) -> Self {
         Self { body: Some(("application/x-www-form-urlencoded", body.into())), ..self }
     }
@@ -100,7 +107,7 @@ impl Ask {
 
     /// Whether this is the answer to somebody who may.
     pub fn is_good(&self, answer: &Answer) -> bool {
-        (200..400).contains(&answer.status)
+        self.answers.map_or((200..400).contains(&answer.status), |status| status == answer.status)
     }
 }
 
@@ -163,7 +170,7 @@ fn jobs(operation: &str) -> Option<Vec<Ask>> {
 
 fn access(operation: &str) -> Option<Vec<Ask>> {
     let asks = match operation {
-        "whoami" | "listKeys" | "listRunners" => vec![own()],
+        "whoAmI" | "listKeys" | "listRunners" => vec![own()],
         "createKey" => vec![
             own().json(json!({ "name": "quagga-new" })),
             of_organization().json(json!({ "name": "quagga-new", "projects": ["<project>"] })),
@@ -290,9 +297,12 @@ fn worker(operation: &str) -> Option<Vec<Ask>> {
 fn oauth(operation: &str) -> Option<Vec<Ask>> {
     let asks = match operation {
         "alive" | "ready" | "health" | "authorizationServer" | "jwks" => vec![own()],
-        "authorizeDevice" => vec![own().form("client_id=ckrv-cli")],
+        // With what changes nothing: whoever has a good one is whom it is for.
+        "authorizeDevice" => vec![own().form("client_id=nobody").answers(401)],
         "revoke" => vec![own().form("client_id=ckrv-cli&token=quagga")],
-        "token" => vec![own().form("client_id=ckrv-cli&grant_type=refresh_token&refresh_token=<refresh token>")],
+        "token" => {
+            vec![own().form("client_id=ckrv-cli&grant_type=refresh_token&refresh_token=quagga").answers(400)]
+        }
         _ => return None,
     };
     Some(asks)

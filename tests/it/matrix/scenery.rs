@@ -12,8 +12,8 @@ use ckrv_types::log::{Line, Stream};
 use ckrv_types::runner::{Assignment, HandIn, Origin, Register};
 use ckrv_types::worker::{FinishedArtifact, NewArtifact, WorkerPhase};
 use ckrv_types::{
-    AttemptId, AuditId, InvitationId, JobId, JobSpec, KeyId, LoginId, OrgId, ProjectId, RunnerId, Secret,
-    ServiceAccountId, UserId,
+    AttemptId, AuditId, InvitationId, JobId, JobSpec, KeyId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId,
+    UserId,
 };
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -34,8 +34,13 @@ pub struct Scenery {
     pub boot: Assignment,
     /// The worker of an attempt that runs.
     pub running: Worker,
-    /// The token of a runner that has nothing to do.
-    pub spare: Secret,
+    pub spare: Spare,
+}
+
+/// A runner that has nothing to do.
+pub struct Spare {
+    pub id: RunnerId,
+    pub token: Secret,
 }
 
 /// Names of ours, each with one of nobody's.
@@ -141,8 +146,8 @@ async fn leave(worker: &Worker) {
     worker.client.finish(&finish).await.unwrap();
 }
 
-/// Keys, runners, and what they have done; the token of a runner that has nothing to do.
-async fn access(on: &Installation, names: &mut Both) -> Secret {
+/// Keys, runners, and what they have done; a runner that has nothing to do.
+async fn access(on: &Installation, names: &mut Both) -> Spare {
     let client = on.client();
     let allow = || [(MARK.to_owned(), on.keys().project)].into();
     let runner = |name: &str| CreateRunner { name: format!("{MARK}-{name}"), allow: allow() };
@@ -150,8 +155,10 @@ async fn access(on: &Installation, names: &mut Both) -> Secret {
     names.add("runner", changed.item.id, RunnerId::new());
     let revoked = client.create_runner(&runner("revoked")).await.unwrap();
     names.add("runner to revoke", revoked.item.id, RunnerId::new());
-    let spare = Secret::new(client.create_runner(&runner("spare")).await.unwrap().token);
-    on.replica.runner(&spare, 0, &[]).await;
+    let idle = CreateRunner { name: format!("{MARK}-idle"), allow: [].into() };
+    let idle = client.create_runner(&idle).await.unwrap();
+    let spare = Spare { id: idle.item.id, token: Secret::new(idle.token) };
+    on.replica.runner(&spare.token, 0, &[]).await;
 
     members(on, names).await;
 
@@ -168,8 +175,6 @@ async fn access(on: &Installation, names: &mut Both) -> Secret {
             .await
             .unwrap();
     names.add("audit entry", AuditId::from_uuid(entry), AuditId::new());
-    let refresh_token = Maker(on).refresh_token(on.keys().org).await;
-    names.add("refresh token", refresh_token.expose(), on.state().signer.refresh_token(LoginId::new(), 1).expose());
     spare
 }
 

@@ -13,7 +13,7 @@ use ckrv_types::token::{SECRET_BYTES, TokenKind};
 use ckrv_types::{AttemptId, JobId, KeyId, LoginId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId, UserId};
 use sqlx::AssertSqlSafe;
 
-use super::scenery::Neighbour;
+use super::scenery::{Neighbour, Spare};
 
 /// For which routes a credential is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,21 +100,13 @@ impl Maker<'_> {
         id
     }
 
+    /// A key of theirs, which bears our mark if it is of our organization.
     pub async fn key(&self, org: OrgId, owner: KeyOwner, scopes: &[Scope], projects: &[ProjectId]) -> (KeyId, String) {
         let id = KeyId::new();
         let token = tokens::random(TokenKind::Live, id);
         let hash = tokens::hash(token.expose());
-        let new = NewKey {
-            id,
-            org,
-            owner,
-            name: "quagga-key",
-            scopes,
-            projects,
-            hash,
-            expires_in_days: None,
-            rotated_from: None,
-        };
+        let name = if org == self.0.keys().org { "quagga-key" } else { "key" };
+        let new = NewKey { id, org, owner, name, scopes, projects, hash, expires_in_days: None, rotated_from: None };
         let mut tx = self.0.state().db.tenant(org).await.unwrap();
         keys::create(&mut tx, &new).await.unwrap();
         tx.commit().await.unwrap();
@@ -133,19 +125,6 @@ impl Maker<'_> {
         .await;
         let token = Issuing::new(self.0.state()).await.unwrap().token(id, user, "ckrv-cli", scopes).unwrap();
         (id, token)
-    }
-}
-
-impl Maker<'_> {
-    /// A refresh token that is good.
-    pub async fn refresh_token(&self, org: OrgId) -> Secret {
-        let user = self.person(org, "quagga-refreshing", Role::Owner).await;
-        let (login, _) = self.login(org, user, &Scope::ALL).await;
-        let token = self.0.state().signer.refresh_token(login, 1);
-        let (id, hash) = (login.uuid(), hex::encode(tokens::hash(token.expose())));
-        self.sql(&format!("insert into refresh_tokens (login_id, number, token_hash) values ('{id}', 1, '\\x{hash}')"))
-            .await;
-        token
     }
 }
 
@@ -285,7 +264,7 @@ pub async fn ours(place: &Place<'_>, others: [ProjectId; 2]) -> Vec<Stranger> {
 }
 
 /// Runners and workers: ours on the routes of others, and others' on theirs.
-pub async fn machines(on: &Installation, running: &Worker, spare: Secret, neighbour: &Neighbour) -> Vec<Stranger> {
+pub async fn machines(on: &Installation, running: &Worker, spare: &Spare, neighbour: &Neighbour) -> Vec<Stranger> {
     let owner = || Standing::Ours { role: Role::Owner, scopes: Vec::new() };
     let (maker, runner) = (Maker(on), RunnerId::new());
     let revoked = tokens::random(TokenKind::Runner, runner);
@@ -302,7 +281,7 @@ pub async fn machines(on: &Installation, running: &Worker, spare: Secret, neighb
     vec![
         machine("a revoked runner", Kind::Runner, Standing::Dead, &revoked),
         machine("a runner that nobody made", Kind::Runner, Standing::Dead, &unknown),
-        machine("another runner of ours", Kind::Runner, owner(), &spare),
+        machine("another runner of ours", Kind::Runner, owner(), &spare.token),
         machine("another organization's runner", Kind::Runner, Standing::Theirs, &neighbour.runner_token),
         machine("a worker", Kind::Worker, owner(), &running.started.attempt_token.0),
         machine("another organization's worker", Kind::Worker, Standing::Theirs, &neighbour.attempt_token),

@@ -18,7 +18,7 @@ pub struct World {
     pub ours: Names,
     pub nobodys: Names,
     pub strangers: Vec<Stranger>,
-    /// Ids that stand in the rows of other organizations.
+    /// Ids that stand in the rows of those who are let in somewhere: other organizations, and a runner of ours.
     pub theirs: Vec<String>,
     /// What must stand in no answer to another organization.
     pub markers: Vec<String>,
@@ -48,7 +48,7 @@ impl World {
         strangers.extend(strangers::ours(&place, others).await);
         let neighbour = scenery::neighbour(&on).await;
         strangers.extend(strangers::theirs(&on, neighbour.org, org).await);
-        strangers.extend(strangers::machines(&on, &running, spare, &neighbour).await);
+        strangers.extend(strangers::machines(&on, &running, &spare, &neighbour).await);
 
         let maker = Maker(&on);
         let person = maker.person(org, "quagga-person", Role::Owner).await;
@@ -59,7 +59,9 @@ impl World {
             bootstrap: boot.bootstrap_token.0.expose().to_owned(),
             worker: running.started.attempt_token.0.expose().to_owned(),
         };
-        let theirs = neighbour.ids(&on).await;
+        let mut theirs = neighbour.ids(&on).await;
+        // It may do its own work.
+        theirs.push(spare.id.uuid().to_string());
         let all: Vec<String> = ours.all().map(|(_, name)| name.to_owned()).collect();
         let project_markers =
             ours.all().filter(|(what, _)| ["project", "job", "attempt"].iter().any(|kind| what.starts_with(kind)));

@@ -42,6 +42,7 @@ async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<ax
     let ids: Vec<RunnerId> = items.iter().map(|runner| runner.id).collect();
     let busy = admission::busy(&state.db, &ids).await?;
     for runner in &mut items {
+        runner.allow.retain(|_, project| auth.reach.covers(*project));
         runner.busy = busy.get(&runner.id).copied().unwrap_or_default();
     }
     Ok(axum::Json(Page { items, next: None }))
