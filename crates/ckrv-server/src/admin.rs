@@ -1,6 +1,7 @@
 //! What an administrator does with the database's own rights, outside of the API: the first organization of a new
 //! installation, and people who sign in by a password.
 
+pub mod auditing;
 pub mod limits;
 
 use std::collections::BTreeMap;

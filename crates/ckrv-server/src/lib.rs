@@ -7,7 +7,6 @@ pub mod admin;
 pub mod admission;
 pub mod api;
 pub mod artifacts;
-pub mod auditing;
 pub mod auth;
 pub mod background;
 pub mod config;

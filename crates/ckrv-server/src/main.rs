@@ -15,7 +15,7 @@ use ckrv_server::config::{
 };
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
-use ckrv_server::{admin, auditing, migrate, serve};
+use ckrv_server::{admin, migrate, serve};
 use ckrv_types::Secret;
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
@@ -147,7 +147,7 @@ async fn bootstrap(config: &AdminConfig) -> anyhow::Result<()> {
 }
 
 async fn audit(config: &AuditConfig) -> anyhow::Result<()> {
-    let mut reading = auditing::Reading::begin(&config.database, config.org.as_deref(), config.after).await?;
+    let mut reading = admin::auditing::Reading::begin(&config.database, config.org.as_deref(), config.after).await?;
     while let Some(lines) = reading.next().await? {
         print(&lines)?;
     }

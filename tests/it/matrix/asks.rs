@@ -129,7 +129,14 @@ pub fn asks(operation: &str) -> Option<Vec<Ask>> {
     let access = || access(operation);
     let oauth = || oauth(operation);
     let teams = || teams(operation);
-    jobs().or_else(access).or_else(teams).or_else(|| runner(operation)).or_else(|| worker(operation)).or_else(oauth)
+    let usage = || usage(operation);
+    jobs()
+        .or_else(access)
+        .or_else(teams)
+        .or_else(usage)
+        .or_else(|| runner(operation))
+        .or_else(|| worker(operation))
+        .or_else(oauth)
 }
 
 /// Each job in a state of its own.
@@ -237,6 +244,17 @@ fn teams(operation: &str) -> Option<Vec<Ask>> {
             of_organization().path("id", "<service account to remove>"),
             of_organization().takes_an_owner().path("id", "<owning service account>"),
         ],
+        _ => return None,
+    };
+    Some(asks)
+}
+
+fn usage(operation: &str) -> Option<Vec<Ask>> {
+    let asks = match operation {
+        "getQuota" => vec![own()],
+        "getUsage" => {
+            ["", "by=project", "by=key", "by=user", "by=service_account", "by=day"].map(|by| own().query(by)).into()
+        }
         _ => return None,
     };
     Some(asks)

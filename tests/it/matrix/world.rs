@@ -1,6 +1,8 @@
 //! An organization with something of everything, its neighbours, and those who try to get in.
 
+use ckrv_tests::acting::SOON;
 use ckrv_tests::replica::{Installation, Loops};
+use ckrv_tests::wait::wait_for;
 use ckrv_types::identity::{ORG_HEADER, Role, Scope};
 use reqwest::redirect::Policy;
 
@@ -126,6 +128,12 @@ impl World {
             };
             request = request.header("content-type", *media_type).body(body);
         }
-        Answer::of(request.send().await.expect("the server answers")).await
+        // The tests share a database, which may have no connection left for the moment.
+        wait_for("the server can serve", SOON, async || {
+            let request = request.try_clone().expect("the body is at hand");
+            let answer = Answer::of(request.send().await.expect("the server answers")).await;
+            (answer.status != 503).then_some(answer)
+        })
+        .await
     }
 }
