@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod artifacts;
+mod audit;
 mod budget;
 mod claude_code;
 mod cloud;
@@ -25,11 +26,13 @@ mod identity;
 mod invariants;
 mod ledger;
 mod logs;
+mod matrix;
 mod model_proxy;
 mod oauth;
 mod pages;
 mod pod;
 mod quotas;
+mod revocation;
 mod server;
 mod teams;
 mod teams_cli;

@@ -8,12 +8,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use ckrv_server::admission;
 use ckrv_tests::acting::{assignment_of, work_on};
 use ckrv_tests::replica::{Installation, Loops, spec, submit};
 use ckrv_tests::repo::Repo;
 use ckrv_tests::stack::{Options, Stack};
-use ckrv_types::Secret;
 use ckrv_types::identity::{CreateKey, CreateRunner};
+use ckrv_types::{JobId, KeyId, RunnerId, Secret};
 use tempfile::TempDir;
 
 use crate::tools;
@@ -94,7 +95,77 @@ async fn schemathesis_finds_nothing_wrong_with_what_runners_and_workers_are_answ
     judge(Round { url, token, only: &only, without: &[], known: &[] }).await;
 }
 
-async fn judge(round: Round<'_>) {
+/// An organization in whose things its mark stands, which is nowhere else.
+struct Marked {
+    mark: &'static str,
+    token: Secret,
+    job: JobId,
+    key: KeyId,
+    runner: RunnerId,
+}
+
+impl Marked {
+    async fn new(on: &Installation, token: &Secret, mark: &'static str) -> Self {
+        let client = on.replica.client(token);
+        let name = format!("{mark}-of-theirs");
+        let allow = [(name.clone(), client.whoami().await.unwrap().project)].into();
+        let runner = client.create_runner(&CreateRunner { name: name.clone(), allow }).await.expect("it can be made");
+        let registered = on.replica.runner(&Secret::new(runner.token), 1, &[]).await;
+        let mut marked = spec();
+        marked.labels.insert("mark".to_owned(), name.clone());
+        let job = submit(&client, marked).await.id;
+        admission::pass(on.state()).await.expect("it is assigned");
+        let worker = work_on(&on.replica, &registered, job).await;
+        let line = format!("{{\"seq\":1,\"ts\":\"2026-11-21T12:00:00Z\",\"stream\":\"stdout\",\"text\":\"{name}\"}}\n");
+        let frame = zstd::bulk::compress(line.as_bytes(), 3).expect("it can be compressed");
+        worker.client.append(1, frame.into()).await.expect("it is taken");
+        let key = CreateKey { name, ..CreateKey::default() };
+        let key = client.create_key(&key).await.expect("a key can be made").item.id;
+        Self { mark, token: token.clone(), job, key, runner: runner.item.id }
+    }
+
+    /// All that it was answered, as the organization of `token`, when it asked for things of this one.
+    async fn asked_for_by(&self, url: &str, token: &Secret) -> String {
+        let of_jobs = ["getJob", "explainJob", "listArtifacts", "followEvents", "streamLogs", "cancelJob", "retryJob"];
+        let mut told = String::new();
+        for (only, id) in [
+            (&of_jobs[..], self.job.to_string()),
+            (&["revokeKey"], self.key.to_string()),
+            (&["updateRunner", "revokeRunner"], self.runner.to_string()),
+        ] {
+            let known = [("id", id)];
+            told += &judge(Round { url: url.to_owned(), token, only, without: &[], known: &known }).await;
+        }
+        let lists = ["listJobs", "listKeys", "listRunners", "listAudit", "whoAmI"];
+        told + &judge(Round { url: url.to_owned(), token, only: &lists, without: &[], known: &[] }).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_is_told_nothing_of_another_organization_and_changes_nothing_there() {
+    let limits = ["--rate-per-address", "1000000", "--rate-per-key", "1000000"];
+    let on = Installation::with(Loops::Off, &limits).await;
+    let url = on.replica.url().to_string();
+    let other = on.organization("neighbours").await;
+    let (ours, theirs) =
+        (Marked::new(&on, &on.keys().api_key, "quagga").await, Marked::new(&on, &other.api_key, "thylacine").await);
+    for (asker, owner) in [(&ours, &theirs), (&theirs, &ours)] {
+        let told = owner.asked_for_by(&url, &asker.token).await;
+        assert!(told.contains(asker.mark), "what it was answered is not kept, so that nothing is learned of it");
+        for foreign in [owner.mark, &owner.job.to_string(), &owner.key.to_string(), &owner.runner.to_string()] {
+            // What it has sent itself comes back in problems.
+            let said = told.lines().find(|line| line.contains(foreign) && !line.contains("There is no"));
+            assert!(said.is_none(), "{foreign} was told to another organization: {said:?}");
+        }
+        let client = on.replica.client(&owner.token);
+        assert!(!client.job(owner.job).await.unwrap().state.is_terminal());
+        assert!(client.keys().await.unwrap().items.iter().all(|key| key.revoked_at.is_none()));
+        assert!(client.runners().await.unwrap().items.iter().all(|runner| runner.revoked_at.is_none()));
+    }
+}
+
+/// The answers that it got, one a line.
+async fn judge(round: Round<'_>) -> String {
     let program = tools::python("schemathesis", "schemathesis");
     let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/cloud-api.yaml");
     let folder = TempDir::new().expect("a temporary folder");
@@ -116,6 +187,7 @@ async fn judge(round: Round<'_>) {
         // Some rules (what may be a repository, which fields go together) are told by `invalid` and not by the schema.
         .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"])
         // One worker: CPython 3.11 cannot parse in two threads at once ("AST constructor recursion depth mismatch").
+        .args(["--report", "har", "--report-har-path", "answers.har"])
         .args(["--max-examples", "25", "--request-timeout", "40", "--workers", "1", "--seed", "7"]);
     for operation in round.only {
         command.args(["--include-operation-id", operation]);
@@ -127,4 +199,14 @@ async fn judge(round: Round<'_>) {
     let output = tokio::time::timeout(Duration::from_mins(9), run).await.expect("it ends in time").expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\nschemathesis objects to what it was answered of {:?}", round.only);
+    answers(&folder.path().join("answers.har"))
+}
+
+/// The bodies of the answers in an HTTP archive.
+fn answers(archive: &Path) -> String {
+    let archive = std::fs::read(archive).expect("it has kept what it was answered");
+    let archive: serde_json::Value = serde_json::from_slice(&archive).expect("an archive is JSON");
+    let entries = archive["log"]["entries"].as_array().expect("an archive has entries");
+    let bodies = entries.iter().filter_map(|entry| entry["response"]["content"]["text"].as_str());
+    bodies.map(|body| body.replace('\n', " ") + "\n").collect()
 }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+pub mod auditing;
 pub mod limits;
+
+use std::collections::BTreeMap;
 
 use ckrv_types::identity::{Bootstrapped, Role, Scope};
 use ckrv_types::token::TokenKind;
@@ -84,8 +87,18 @@ async fn insert(tx: &mut Tx, org_name: &str, namespaces: &[String]) -> Result<Bo
         .execute(&mut **tx)
         .await?;
     sqlx::query("insert into runner_feeds (runner_id) values ($1)").bind(runner.uuid()).execute(&mut **tx).await?;
-    let allow = namespaces.iter().map(|namespace| (namespace.clone(), project)).collect();
+    let allow: BTreeMap<_, _> = namespaces.iter().map(|namespace| (namespace.clone(), project)).collect();
     runners::allow(tx, org, runner, &allow).await?;
+    let made = [
+        ("org.created", org.to_string(), json!({ "name": org_name })),
+        ("service-account.created", account.to_string(), json!({ "name": "bootstrap", "role": Role::Owner })),
+        ("key.created", key.to_string(), json!({ "name": "bootstrap", "service_account": account })),
+        ("runner.created", runner.to_string(), json!({ "name": "default", "allow": allow })),
+    ];
+    for (action, subject, detail) in made {
+        let (actor, subject) = (Actor::System, Some(subject));
+        audit::write(tx, &Entry { org: Some(org), actor, action, subject, address: None, detail }).await?;
+    }
     Ok(Bootstrapped { org, project, api_key, runner, runner_token })
 }
 
@@ -180,8 +193,19 @@ pub async fn set_password(db: &Db, login: &str, password: &Secret) -> Result<boo
     let hash = passwords::hash(password);
     let mut tx = db.system().await?;
     let found = accounts::set_password(&mut tx, login, &hash).await?;
+    if let Some(user) = found {
+        let entry = Entry {
+            org: None,
+            actor: Actor::System,
+            action: "password.changed",
+            subject: Some(user.to_string()),
+            address: None,
+            detail: json!({ "login": login }),
+        };
+        audit::write(&mut tx, &entry).await?;
+    }
     tx.commit().await?;
-    Ok(found)
+    Ok(found.is_some())
 }
 
 fn check(user: &NewUser) -> Result<(), NewUserError> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ckrv_types::identity::Role;
 use ckrv_types::repo_url::RepoPolicy;
 use ckrv_types::worker::CommitAuthor;
-use ckrv_types::{Secret, UserId};
+use ckrv_types::{AuditId, Secret, UserId};
 use url::Url;
 
 use crate::admin::limits::Setting;
@@ -90,6 +90,10 @@ pub struct Config {
     /// Who may make organizations: `operator`, by `ckrv-server admin create-org`, or `anyone` who can sign in.
     #[arg(long, env = "CKRV_ORG_CREATION", value_enum, default_value_t = OrgCreation::Operator)]
     pub org_creation: OrgCreation,
+
+    /// Seconds after which a stream looks again whether whoever reads it still may.
+    #[arg(long, env = "CKRV_STREAM_RECHECK_SECONDS", default_value_t = ckrv_types::limits::STREAM_RECHECK_SECONDS)]
+    pub stream_recheck_seconds: u64,
 
     /// Seconds of silence after which a worker or a runner is lost.
     #[arg(long, env = "CKRV_LEASE_SECONDS", default_value_t = ckrv_types::limits::LEASE_SECONDS)]
@@ -231,6 +235,21 @@ pub struct ForgetConfig {
 
     /// Id of the key that is lost.
     pub id: String,
+}
+
+/// `ckrv-server admin audit`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuditConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+
+    /// Only what concerns the organization of this name. Absent: everything, also what concerns none.
+    #[arg(long)]
+    pub org: Option<String>,
+
+    /// Begin behind this entry: the last that was printed before.
+    #[arg(long)]
+    pub after: Option<AuditId>,
 }
 
 /// `ckrv-server admin create-user`.

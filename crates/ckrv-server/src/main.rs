@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use ckrv_server::admin::NewUser;
 use ckrv_server::admin::limits::{self, Limit, Whose};
 use ckrv_server::config::{
-    AdminConfig, Config, ForgetConfig, MigrateConfig, OrgConfig, RotateConfig, SetLimitConfig, SetTierConfig,
-    SuspendConfig, TiersConfig, UserConfig,
+    AdminConfig, AuditConfig, Config, ForgetConfig, MigrateConfig, OrgConfig, RotateConfig, SetLimitConfig,
+    SetTierConfig, SuspendConfig, TiersConfig, UserConfig,
 };
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
@@ -68,6 +68,8 @@ enum Admin {
     SetTier(SetTierConfig),
     /// Set a limit of a tier, or of one organization instead
     SetLimit(SetLimitConfig),
+    /// Print the audit log, oldest entry first, an entry a line (NDJSON)
+    Audit(AuditConfig),
     /// Make a person who signs in by a password, which is read from standard input
     CreateUser(UserConfig),
     /// Make an organization that somebody who is there already owns
@@ -103,6 +105,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(config) => serve(*config).await,
         Command::Migrate(config) => Ok(migrate::run(&config.owner_database_url).await?),
         Command::Admin(Admin::Bootstrap(config)) => bootstrap(&config).await,
+        Command::Admin(Admin::Audit(config)) => audit(&config).await,
         Command::Admin(Admin::CreateUser(config)) => create_user(config).await,
         Command::Admin(Admin::Tiers(config)) => tiers(&config).await,
         Command::Admin(Admin::SetTier(config)) => {
@@ -159,6 +162,14 @@ async fn bootstrap(config: &AdminConfig) -> anyhow::Result<()> {
         ("runner_token", made.runner_token.expose().to_owned()),
     ];
     print(&lines.map(|(name, value)| format!("{name}: {value}\n")).concat())
+}
+
+async fn audit(config: &AuditConfig) -> anyhow::Result<()> {
+    let mut reading = admin::auditing::Reading::begin(&config.database, config.org.as_deref(), config.after).await?;
+    while let Some(lines) = reading.next().await? {
+        print(&lines)?;
+    }
+    Ok(())
 }
 
 async fn create_user(config: UserConfig) -> anyhow::Result<()> {

@@ -34,7 +34,7 @@ pub struct AuditActor {
     /// Of `user`, `key` and `runner`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// As it is called today, where it still has a name.
+    /// As it was called then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

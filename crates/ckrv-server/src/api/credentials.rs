@@ -4,17 +4,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use ckrv_types::credential::{CreateCredential, Credential, ReplaceSecret};
 use ckrv_types::{CredentialId, Page, Problem, ProblemCode, limits};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::authority::note;
 use super::once::{IdempotencyKey, Once};
 use super::{Created, invalid, invalid_fields, no_such, to_value};
-use crate::auth::{Auth, Caller, Manage};
-use crate::db::audit::{self, Entry};
+use crate::auth::{Caller, Manage};
 use crate::db::{Tx, credentials};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
@@ -78,7 +78,7 @@ async fn create(
     let made = credentials::insert(&mut tx, &bound, good.fingerprint.as_deref(), &sealed).await;
     let made = made.map_err(|error| refused(error, &new.name))?.ok_or_else(vanished)?;
     let detail = json!({ "name": made.name, "kind": made.kind, "host": made.host, "project": made.project });
-    note(&mut tx, &auth, &address, "credential.created", made.id, detail).await?;
+    note(&mut tx, &auth, address, "credential.created", made.id, detail).await?;
     let answer = to_value(&made);
     once.keep(&mut tx, &answer).await?;
     tx.commit().await?;
@@ -117,7 +117,7 @@ async fn replace(
     let replaced = credentials::replace(&mut tx, &bound, fingerprint.as_deref(), &sealed).await;
     let replaced = replaced.map_err(|error| refused(error, &known.name))?.ok_or_else(vanished)?;
     let detail = json!({ "name": replaced.name, "version": replaced.version });
-    note(&mut tx, &auth, &address, "credential.replaced", id, detail).await?;
+    note(&mut tx, &auth, address, "credential.replaced", id, detail).await?;
     tx.commit().await?;
     Ok(axum::Json(replaced))
 }
@@ -135,23 +135,9 @@ async fn remove(
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     let name = credentials::remove(&mut tx, id).await?.ok_or_else(|| no_such("credential", id))?;
-    note(&mut tx, &auth, &address, "credential.removed", id, json!({ "name": name })).await?;
+    note(&mut tx, &auth, address, "credential.removed", id, json!({ "name": name })).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn note(
-    tx: &mut Tx,
-    auth: &Auth,
-    ClientAddress(address): &ClientAddress,
-    action: &str,
-    id: CredentialId,
-    detail: Value,
-) -> ApiResult<()> {
-    let actor = auth.principal.actor();
-    let (subject, address) = (Some(id.to_string()), address.to_string());
-    let entry = Entry { org: Some(auth.org), actor, action, subject, address: Some(&address), detail };
-    Ok(audit::write(tx, &entry).await?)
 }
 
 /// What the database's own rules say of a credential.

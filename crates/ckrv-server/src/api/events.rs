@@ -18,15 +18,14 @@ use axum::response::{IntoResponse as _, Response};
 use ckrv_types::job::JobEvent;
 use ckrv_types::{JobId, Problem, ProblemCode, limits};
 use futures::Stream;
-use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::no_such;
-use crate::auth::{self, Auth, Caller, Read};
+use crate::auth::{Auth, Caller, Lasting, Read};
 use crate::db::{events as db, jobs};
 use crate::error::{ApiError, ApiResult, is_outage};
 use crate::http::extract::Path;
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, BadRequest, NotFound};
 use crate::http::streams::{SseEvent, StreamSlot};
 use crate::state::AppState;
@@ -34,7 +33,6 @@ use crate::wake::Waiter;
 
 /// Events read at once.
 const PAGE: i64 = 500;
-const RECHECK: Duration = Duration::from_secs(limits::STREAM_RECHECK_SECONDS);
 const HEARTBEAT: Duration = Duration::from_secs(limits::STREAM_HEARTBEAT_SECONDS);
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -65,7 +63,7 @@ async fn events(
     if first.is_end() && first.events.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let stream = Follow { state, auth: auth.into_auth(), id, after, waiter, _slot: slot }.events(first);
+    let stream = Follow { state, auth: auth.lasting(), id, after, waiter, _slot: slot }.events(first);
     let headers = [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
     let sse = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok((headers, sse).into_response())
@@ -107,7 +105,7 @@ async fn look(state: &AppState, auth: &Auth, id: JobId, after: i64) -> ApiResult
 /// One who follows.
 struct Follow {
     state: AppState,
-    auth: Auth,
+    auth: Lasting,
     id: JobId,
     /// The last event that was sent.
     after: i64,
@@ -119,7 +117,6 @@ impl Follow {
     fn events(mut self, first: Look) -> impl Stream<Item = Result<Event, Infallible>> {
         async_stream::stream! {
             let shutdown = self.state.shutdown.clone();
-            let mut checked = Instant::now();
             let mut look_now = first;
             loop {
                 let (end, full) = (look_now.is_end(), look_now.is_full());
@@ -130,20 +127,18 @@ impl Follow {
                 if end || (!full && shutdown.run_until_cancelled(self.waiter.wait()).await.is_none()) {
                     return;
                 }
-                let Some(next) = self.next(&mut checked).await else { return };
+                let Some(next) = self.next().await else { return };
                 look_now = next;
             }
         }
     }
 
     /// The next look; `None`: the stream is to end.
-    async fn next(&self, checked: &mut Instant) -> Option<Look> {
-        if checked.elapsed() >= RECHECK {
-            match auth::still_allowed(&self.state, &self.auth).await {
-                Ok(()) => *checked = Instant::now(),
-                Err(error) if is_passing(&error) => {}
-                Err(_) => return None,
-            }
+    async fn next(&mut self) -> Option<Look> {
+        match self.auth.renew(&self.state).await {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => {}
+            Err(_) => return None,
         }
         match look(&self.state, &self.auth, self.id, self.after).await {
             Ok(look) => Some(look),

@@ -7,7 +7,6 @@ use ckrv_types::job::{Explanation, QueuePosition};
 use ckrv_types::{Attempt, AttemptId, Cause, Job, JobId, RunnerId, State as JobState};
 use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::jobs::existing;
 use crate::admission::{self, Capacity};
@@ -16,6 +15,7 @@ use crate::db::queue::{self, Place};
 use crate::db::{attempts, events, runners};
 use crate::error::ApiResult;
 use crate::http::extract::Path;
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, NotFound};
 use crate::state::AppState;
 

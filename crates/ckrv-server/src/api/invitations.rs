@@ -8,7 +8,6 @@ use ckrv_types::token::TokenKind;
 use ckrv_types::{InvitationId, Page, Problem, ProblemCode, limits};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
@@ -19,6 +18,7 @@ use crate::db::Tx;
 use crate::db::invitations::{self, NewInvitation};
 use crate::error::ApiResult;
 use crate::http::extract::{Body, Json, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::quota::room_for;

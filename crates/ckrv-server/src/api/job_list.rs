@@ -1,25 +1,19 @@
 //! Lists of jobs, newest first, in pages.
-//!
-//! A cursor names the last job of its page. It is opaque to callers, and stays good whatever happens to that job or is
-//! added meanwhile.
 
 use std::collections::BTreeMap;
 
 use axum::extract::{RawQuery, State};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ckrv_types::problem::FieldError;
-use ckrv_types::{Job, JobId, Page, Problem, ProblemCode, ProjectId, RepoUrl, limits};
-use sqlx::types::Uuid;
+use ckrv_types::{Job, JobId, Page, ProjectId, RepoUrl, limits};
 use url::form_urlencoded;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{cursor, wrong_parameter};
 use crate::auth::{Caller, Read};
 use crate::db::jobs::{self, Filter};
 use crate::db::reach::Reach;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, BadRequest};
 use crate::state::AppState;
 
@@ -68,7 +62,7 @@ async fn list(
     let mut items = jobs::list(&mut tx, &filter, i64::from(limit) + 1).await?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
-    let next = items.last().filter(|_| more).map(|job| cursor(job.id));
+    let next = items.last().filter(|_| more).map(|job| cursor::write(job.id.uuid()));
     Ok(axum::Json(Page { items, next }))
 }
 
@@ -113,6 +107,10 @@ impl Request {
     }
 }
 
+fn read_cursor(text: &str) -> Option<JobId> {
+    cursor::read(text).map(JobId::from_uuid)
+}
+
 fn read_limit(text: &str) -> Option<u32> {
     text.parse().ok().filter(|limit| (1..=limits::PAGE_MAX).contains(limit))
 }
@@ -125,33 +123,10 @@ fn add_label(labels: &mut BTreeMap<String, String>, text: &str) -> Result<(), St
     }
 }
 
-fn cursor(last: JobId) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(last.uuid().as_bytes())
-}
-
-fn read_cursor(text: &str) -> Option<JobId> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-    Uuid::from_slice(&bytes).ok().map(JobId::from_uuid)
-}
-
-fn wrong_parameter(name: &str, message: String) -> ApiError {
-    let detail = format!("The query parameter `{name}` is wrong: {message}.");
-    let errors = vec![FieldError { field: name.to_owned(), message }];
-    Problem { errors, ..Problem::new(ProblemCode::BadRequest).detail(detail) }.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cursor_survives_its_text_form_and_others_are_refused() {
-        let job = JobId::new();
-        assert_eq!(read_cursor(&cursor(job)), Some(job));
-        for text in ["", "x", "AAAA", "####"] {
-            assert_eq!(read_cursor(text), None, "{text}");
-        }
-    }
+    use crate::error::ApiError;
 
     #[test]
     fn each_wrong_parameter_is_named() {

@@ -6,7 +6,6 @@ use ckrv_types::job::{CancelOutcome, Cancelled, SubmitJob};
 use ckrv_types::problem::FieldError;
 use ckrv_types::{AttemptId, Cause, Job, JobId, JobSpec, Problem, ProblemCode, ProjectId, RepoUrl};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::once::{IdempotencyKey, Once};
 use super::{Created, invalid, invalid_fields, no_such, to_value};
@@ -18,6 +17,7 @@ use crate::db::transition::Transition;
 use crate::db::{Tx, jobs};
 use crate::error::ApiResult;
 use crate::http::extract::{Body, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, BadRequest, Conflict, Invalid, JsonBody, NotFound};
 use crate::quota;
 use crate::state::AppState;

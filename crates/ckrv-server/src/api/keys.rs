@@ -8,7 +8,6 @@ use ckrv_types::token::TokenKind;
 use ckrv_types::{KeyId, Page, Problem, ProblemCode, limits};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
@@ -20,6 +19,7 @@ use crate::db::keys::{self, NewKey};
 use crate::db::{Tx, members, service_accounts};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;

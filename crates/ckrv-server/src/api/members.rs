@@ -6,7 +6,6 @@ use ckrv_types::identity::{Member, UpdateMember};
 use ckrv_types::{OrgId, Page, UserId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::no_such;
@@ -15,6 +14,7 @@ use crate::auth::{Auth, Caller, Manage, Read};
 use crate::db::members;
 use crate::error::ApiResult;
 use crate::http::extract::{Json, Path};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;

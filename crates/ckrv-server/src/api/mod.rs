@@ -1,8 +1,10 @@
 //! `/v1`: what users and their programs ask for. Handlers read the request, open the transaction and answer; rules of
 //! the specification are `ckrv_types`', SQL is `db`'s.
 
+mod audit;
 pub mod authority;
 mod credentials;
+mod cursor;
 mod events;
 mod explain;
 mod invitations;
@@ -18,6 +20,8 @@ mod runners;
 mod service_accounts;
 mod shown_once;
 mod whoami;
+
+use std::fmt::Display;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -46,6 +50,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(invitations::routes())
         .merge(runners::routes())
         .merge(credentials::routes())
+        .merge(audit::routes())
 }
 
 /// 201, with the address of what was made.
@@ -73,7 +78,7 @@ pub fn to_value(body: &impl Serialize) -> Value {
 }
 
 /// 404, also for what is somebody else's.
-fn no_such(what: &str, id: impl std::fmt::Display) -> ApiError {
+fn no_such(what: &str, id: impl Display) -> ApiError {
     Problem::new(ProblemCode::NotFound).detail(format!("There is no {what} {id}.")).into()
 }
 
@@ -86,6 +91,13 @@ fn invalid_fields(errors: Vec<FieldError>) -> ApiError {
     let detail =
         errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect::<Vec<_>>().join("; ");
     Problem { errors, ..Problem::new(ProblemCode::Invalid).detail(detail) }.into()
+}
+
+/// 400 for one parameter of the query.
+fn wrong_parameter(name: &str, message: String) -> ApiError {
+    let detail = format!("The query parameter `{name}` is wrong: {message}.");
+    let errors = vec![FieldError { field: name.to_owned(), message }];
+    Problem { errors, ..Problem::new(ProblemCode::BadRequest).detail(detail) }.into()
 }
 
 /// 422 unless `name` can name a thing of ours.

@@ -14,6 +14,7 @@ use crate::auth::Auth;
 use crate::db::Tx;
 use crate::db::idempotency::{self, Found, Scope};
 use crate::error::{ApiError, ApiResult};
+use crate::http::needs::Extracted;
 
 const HEADER: &str = "idempotency-key";
 
@@ -36,6 +37,8 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
         }
     }
 }
+
+impl Extracted for IdempotencyKey {}
 
 /// One request that creates, as the idempotency table knows it.
 pub struct Once<'a> {

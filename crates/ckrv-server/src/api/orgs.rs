@@ -6,7 +6,6 @@ use ckrv_types::identity::{CreateOrg, Membership, Org, UpdateOrg};
 use ckrv_types::{Page, Problem, ProblemCode};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
@@ -17,6 +16,7 @@ use crate::db::audit::Actor;
 use crate::db::orgs;
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody};
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;

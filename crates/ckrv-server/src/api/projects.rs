@@ -7,7 +7,6 @@ use ckrv_types::quota::Measure;
 use ckrv_types::{Page, Problem, ProblemCode, ProjectId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
@@ -16,6 +15,7 @@ use crate::auth::{Caller, Manage, Read};
 use crate::db::projects;
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::quota::room_for;

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use time::{Date, Month};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::auth::{Caller, Read};
 use crate::db::quotas::{self, Limits};
 use crate::db::{Tx, usage};
 use crate::error::ApiResult;
 use crate::http::extract::Query;
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, BadRequest};
 use crate::quota::requests_sent;
 use crate::state::AppState;

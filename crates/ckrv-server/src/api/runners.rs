@@ -12,7 +12,6 @@ use ckrv_types::token::TokenKind;
 use ckrv_types::{OrgId, Page, Problem, ProblemCode, ProjectId, RunnerId, limits, spec};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
@@ -23,6 +22,7 @@ use crate::auth::{Caller, Manage, Read};
 use crate::db::{Tx, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
@@ -43,6 +43,7 @@ async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<ax
     let ids: Vec<RunnerId> = items.iter().map(|runner| runner.id).collect();
     let busy = admission::busy(&state.db, &ids).await?;
     for runner in &mut items {
+        runner.allow.retain(|_, project| auth.reach.covers(*project));
         runner.busy = busy.get(&runner.id).copied().unwrap_or_default();
     }
     Ok(axum::Json(Page { items, next: None }))
@@ -107,7 +108,8 @@ async fn update(
     }
     runners::disallow(&mut tx, id).await?;
     set_allowed(&mut tx, auth.org, id, &allow).await?;
-    note(&mut tx, &auth, address, "runner.changed", id, json!({ "allow": allow })).await?;
+    let detail = json!({ "name": known.name, "allow": allow, "allowed": known.allow });
+    note(&mut tx, &auth, address, "runner.changed", id, detail).await?;
     tx.commit().await?;
     state.wake.notify_runner(id);
     known.busy = admission::busy(&state.db, &[id]).await?.get(&id).copied().unwrap_or_default();
@@ -127,12 +129,10 @@ async fn revoke(
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
     granter(&mut tx, &auth).await?;
-    let known = runners::get(&mut tx, id, lease(&state)).await?;
-    if !runners::revoke(&mut tx, auth.org, id).await? {
-        return Err(no_such("runner", id));
-    }
-    if let Some(known) = known.filter(|known| known.revoked_at.is_none()) {
-        note(&mut tx, &auth, address, "runner.revoked", id, json!({ "name": known.name })).await?;
+    match runners::revoke(&mut tx, auth.org, id).await? {
+        None => return Err(no_such("runner", id)),
+        Some(false) => {}
+        Some(true) => note(&mut tx, &auth, address, "runner.revoked", id, json!({})).await?,
     }
     tx.commit().await?;
     state.credentials.runners.forget(|auth| auth.runner == id);

@@ -6,7 +6,6 @@ use ckrv_types::identity::{CreateServiceAccount, ServiceAccount, UpdateServiceAc
 use ckrv_types::{Page, Problem, ProblemCode, ServiceAccountId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
@@ -16,6 +15,7 @@ use crate::auth::{Caller, Manage, Read};
 use crate::db::{Tx, service_accounts};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
+use crate::http::needs::routes;
 use crate::http::problems::{Authenticated, Conflict, JsonBody, NotFound};
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;

@@ -4,11 +4,11 @@ use axum::extract::State;
 use ckrv_types::ProblemCode;
 use ckrv_types::identity::WhoAmI;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::auth::{Caller, Read, me};
 use crate::db::{keys, orgs};
 use crate::error::ApiResult;
+use crate::http::needs::routes;
 use crate::http::problems::Authenticated;
 use crate::state::AppState;
 

@@ -43,7 +43,7 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The artifact; `ETag` is its SHA-256.", content_type = "*/*", body = Vec<u8>),
         (status = 206, description = "The range.", content_type = "*/*", body = Vec<u8>),
-        (status = 307, description = "The artifact is at `Location`, for some minutes."),
+        (status = 307, description = "The artifact is at `Location`, for a minute."),
         Authenticated, NotFound, Gone))]
 pub(super) async fn download(
     State(state): State<AppState>,

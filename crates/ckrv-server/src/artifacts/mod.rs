@@ -14,8 +14,8 @@ mod offer;
 use ckrv_types::AttemptId;
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 pub use confirm::confirm;

@@ -22,7 +22,7 @@ const CONTENT_TYPE_CHARS: usize = 255;
 ///
 /// Answers a request that stores exactly these bytes. Offering a name again replaces the offer before.
 #[utoipa::path(post, path = "/v1/worker/artifacts", tag = "worker", operation_id = "offerArtifact",
-    security(("worker" = [])), request_body = NewArtifact,
+    request_body = NewArtifact,
     responses((status = 200, body = Upload), Authenticated, JsonBody, NotFound, Gone))]
 pub(super) async fn offer(
     State(state): State<AppState>,

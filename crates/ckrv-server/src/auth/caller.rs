@@ -127,7 +127,7 @@ impl Auth {
             .into())
     }
 
-    fn may(&self, wanted: Scope) -> ApiResult<()> {
+    pub(super) fn may(&self, wanted: Scope) -> ApiResult<()> {
         if self.scopes.contains(&wanted) {
             return Ok(());
         }

@@ -42,13 +42,12 @@ pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiRe
     by_key(state, tokens::hash(text)).await
 }
 
-/// Whether what `auth` stands for still holds, for streams that outlive the request's check. An access token may have expired
-/// meanwhile; what counts is the login.
-pub async fn still_allowed(state: &AppState, auth: &Auth) -> ApiResult<()> {
+/// What `auth` has become since it was looked up. An access token may have expired meanwhile; what counts is the login.
+pub(super) async fn again(state: &AppState, auth: &Auth) -> ApiResult<Auth> {
     match &auth.credential {
-        Credential::Key(hash) => by_key(state, *hash).await.map(drop),
+        Credential::Key(hash) => by_key(state, *hash).await,
         Credential::Login { login, org, scopes, expires_at } => {
-            by_login(state, *login, org.clone(), scopes.clone(), *expires_at).await.map(drop)
+            by_login(state, *login, org.clone(), scopes.clone(), *expires_at).await
         }
     }
 }

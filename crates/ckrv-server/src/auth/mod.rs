@@ -9,6 +9,7 @@
 
 mod cache;
 mod caller;
+mod lasting;
 mod look_up;
 pub mod passwords;
 pub mod rules;
@@ -21,8 +22,9 @@ use ckrv_types::token::{self, ParsedToken};
 use ckrv_types::{Problem, ProblemCode};
 
 pub use cache::Cache;
-pub use caller::{Auth, Caller, KeyOwner, Manage, Principal, Read, Run};
-pub use look_up::{me, still_allowed};
+pub use caller::{Auth, Caller, KeyOwner, Manage, Permission, Principal, Read, Run};
+pub use lasting::Lasting;
+pub use look_up::me;
 pub use runner::RunnerAuth;
 pub use worker::{BootstrapAuth, WorkerAuth};
 

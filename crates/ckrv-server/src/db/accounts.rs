@@ -80,14 +80,20 @@ pub async fn create(system: &mut PgConnection, account: &NewAccount<'_>) -> Resu
     Ok(Some(user))
 }
 
-/// Gives an account another password. Whether there is such an account.
-pub async fn set_password(system: &mut PgConnection, login: &str, password_hash: &str) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("update local_accounts set password_hash = $2, changed_at = now() where login = $1")
-        .bind(login)
-        .bind(password_hash)
-        .execute(system)
-        .await?;
-    Ok(done.rows_affected() == 1)
+/// Gives an account another password. Whose it is; none: there is no such account.
+pub async fn set_password(
+    system: &mut PgConnection,
+    login: &str,
+    password_hash: &str,
+) -> Result<Option<UserId>, sqlx::Error> {
+    let user: Option<Uuid> = sqlx::query_scalar(
+        "update local_accounts set password_hash = $2, changed_at = now() where login = $1 returning user_id",
+    )
+    .bind(login)
+    .bind(password_hash)
+    .fetch_optional(system)
+    .await?;
+    Ok(user.map(UserId::from_uuid))
 }
 
 #[cfg(test)]

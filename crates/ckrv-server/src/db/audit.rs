@@ -1,6 +1,6 @@
 //! Who did what: written in the transaction of what was done, so that neither is there without the other. Only ever added to.
 
-use ckrv_types::{KeyId, OrgId, RunnerId, UserId};
+use ckrv_types::{AuditId, KeyId, OrgId, RunnerId, UserId};
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Uuid;
@@ -18,7 +18,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    const fn kind(self) -> &'static str {
+    pub(super) const fn kind(self) -> &'static str {
         match self {
             Self::User(_) => "user",
             Self::Key(_) => "key",
@@ -28,7 +28,7 @@ impl Actor {
         }
     }
 
-    const fn uuid(self) -> Option<Uuid> {
+    pub(super) const fn uuid(self) -> Option<Uuid> {
         match self {
             Self::User(id) => Some(id.uuid()),
             Self::Key(id) => Some(id.uuid()),
@@ -55,10 +55,14 @@ pub struct Entry<'a> {
 
 pub async fn write(tx: &mut PgConnection, entry: &Entry<'_>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into audit_log (id, org_id, actor_kind, actor_id, action, subject, address, detail)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into audit_log (id, org_id, actor_kind, actor_id, action, subject, address, detail, actor_name)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, case $3
+             when 'user' then (select name from users where id = $4)
+             when 'key' then (select name from api_keys where id = $4)
+             when 'runner' then (select name from runners where id = $4)
+         end)",
     )
-    .bind(Uuid::now_v7())
+    .bind(AuditId::new().uuid())
     .bind(entry.org.map(OrgId::uuid))
     .bind(entry.actor.kind())
     .bind(entry.actor.uuid())

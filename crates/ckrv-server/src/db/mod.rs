@@ -9,6 +9,7 @@ pub mod artifacts;
 pub mod assignments;
 pub mod attempts;
 pub mod audit;
+pub mod audit_entries;
 pub mod authorization_codes;
 pub mod beats;
 pub mod credentials;

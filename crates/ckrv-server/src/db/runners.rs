@@ -184,29 +184,38 @@ pub async fn project_of(
     Ok(found.map(ProjectId::from_uuid))
 }
 
-/// Whether the organization has such a runner. Its token is dead and the binding to its instance released; revoking again
-/// changes nothing.
-pub async fn revoke(tx: &mut PgConnection, org: OrgId, id: RunnerId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "update runners set revoked_at = coalesce(revoked_at, now()), instance = null where id = $1 and org_id = $2",
+/// The runner's token is dead now and the binding to its instance released; `false`: it was before. `None`: the organization
+/// has no such runner.
+pub async fn revoke(tx: &mut PgConnection, org: OrgId, id: RunnerId) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "with found as (
+             select id, revoked_at is null as alive from runners where id = $1 and org_id = $2 for update
+         ), done as (
+             update runners r set revoked_at = now(), instance = null from found where r.id = found.id and found.alive
+         )
+         select alive from found",
     )
     .bind(id.uuid())
     .bind(org.uuid())
-    .execute(tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(tx)
+    .await
 }
 
-/// Binds the runner to an instance, if it is bound to no other; whether it is now.
-pub async fn register(system: &mut PgConnection, id: RunnerId, instance: &str) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "update runners set instance = $2 where id = $1 and revoked_at is null and (instance is null or instance = $2)",
+/// Binds the runner to an instance, unless it is bound to another (`None`); whether it was bound to none.
+pub async fn register(system: &mut PgConnection, id: RunnerId, instance: &str) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "with found as (
+             select id, instance is null as is_new from runners
+             where id = $1 and revoked_at is null and (instance is null or instance = $2) for update
+         ), done as (
+             update runners r set instance = $2 from found where r.id = found.id
+         )
+         select is_new from found",
     )
     .bind(id.uuid())
     .bind(instance)
-    .execute(system)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(system)
+    .await
 }
 
 /// The bound instance is alive and offers this; false: it is not the bound one.

@@ -10,6 +10,7 @@ pub mod extract;
 mod guard;
 pub mod health;
 mod metrics;
+pub mod needs;
 pub mod openapi;
 pub mod problems;
 pub mod rate;

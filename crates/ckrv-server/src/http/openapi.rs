@@ -6,22 +6,24 @@ use std::collections::BTreeMap;
 use ckrv_types::job::JobEvent;
 use ckrv_types::log::{End, Gap, JobLine, Status};
 use serde_json::{Value, json};
-use utoipa::openapi::path::{Operation, Parameter, PathItem};
+use utoipa::openapi::path::Parameter;
 use utoipa::openapi::schema::{Schema, SchemaType, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     ComponentsBuilder, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, OpenApiVersion, RefOr, Tag,
 };
 use utoipa::{IntoResponses as _, PartialSchema, ToSchema};
 
+use super::needs::operations;
 use super::problems::{self, Everywhere};
 use super::streams::SseEvent;
 
 const DESCRIPTION: &str = "ckrv runs coding-agent jobs away from the developer's machine.\n\n\
     Every error is a problem (RFC 9457) with a `code` from a closed list. Every answer has `X-Request-Id`, and \
     `RateLimit` and `RateLimit-Policy` where a limit applies. Ids sort by the time of their making. \
-    `POST`s that make something take an `Idempotency-Key`.";
+    `POST`s that make something take an `Idempotency-Key`. What a user's credential must be good for, each operation \
+    says as `x-ckrv-scope`.";
 
 /// What a document starts from, before the routes add theirs.
 pub(super) fn base() -> OpenApi {
@@ -72,6 +74,7 @@ fn tags() -> Vec<Tag> {
         ("jobs", "Jobs: submit, look at, cancel, retry."),
         ("logs", "What a job printed."),
         ("artifacts", "What a job left behind."),
+        ("audit", "Who did what."),
         ("identity", "Who is asking; API keys and runners."),
         ("usage", "What an organization may use, and what it has used."),
         ("teams", "Organizations: their members, who is asked to join, service accounts, projects."),
@@ -95,8 +98,6 @@ pub(super) fn completed(mut api: OpenApi) -> OpenApi {
             operation.responses.responses.entry(status).or_insert(response);
         }
         operation.parameters.iter_mut().flatten().for_each(without_null);
-        let user = || vec![SecurityRequirement::new("user", Vec::<String>::new())];
-        operation.security.get_or_insert_with(user);
     }
     api
 }
@@ -109,11 +110,6 @@ fn without_null(parameter: &mut RefOr<Parameter>) {
     {
         schema.schema_type = SchemaType::Type(only.clone());
     }
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, patch, head, .. } = item;
-    [get, put, post, delete, patch, head].into_iter().flatten()
 }
 
 /// The OpenAPI document as YAML.
@@ -179,6 +175,7 @@ mod tests {
     use std::collections::HashSet;
     use std::path::Path;
 
+    use super::super::needs;
     use super::*;
 
     #[test]
@@ -205,6 +202,18 @@ mod tests {
             let tags = operation.tags.clone().unwrap_or_default();
             assert!(tags.len() == 1 && known.contains(&tags[0]), "{id} is tagged {tags:?}");
             assert!(ids.insert(id.clone()), "{id} is used twice");
+        }
+    }
+
+    #[test]
+    fn every_operation_says_who_may_come_in_and_of_users_by_which_scope() {
+        let mut api = crate::http::document();
+        for operation in api.paths.paths.values_mut().flat_map(operations) {
+            let id = operation.operation_id.clone().unwrap_or_default();
+            let told = format!("{id}: route it by `crate::http::needs::routes!`, which reads that from its signature");
+            let security = serde_json::to_value(operation.security.as_ref().expect(&told)).unwrap();
+            let scope = operation.extensions.as_ref().and_then(|extensions| extensions.get(needs::SCOPE));
+            assert_eq!(security == json!([{ "user": [] }]), scope.is_some(), "{told}");
         }
     }
 

@@ -43,7 +43,6 @@ pub(super) struct Append {
 /// The body is one zstd frame of NDJSON lines, numbered without gaps from `first_seq`. Lines that are there already are
 /// ignored; `log_gap` says where the batch must begin; `sealed` says that the attempt is over.
 #[utoipa::path(post, path = "/v1/worker/logs", tag = "worker", operation_id = "appendLog", params(Append),
-    security(("worker" = [])),
     request_body(content = Vec<u8>, content_type = "application/vnd.ckrv.log+zstd",
         description = "A zstd frame of NDJSON, each line a `Line`: at most 10,000 lines, 4 MiB, 8 MiB decompressed."),
     responses((status = 200, body = Appended), Authenticated, JsonBody, Conflict, Gone))]

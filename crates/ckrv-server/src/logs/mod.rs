@@ -11,8 +11,8 @@ mod read;
 use axum::extract::DefaultBodyLimit;
 use ckrv_types::limits;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
-use utoipa_axum::routes;
 
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 pub fn routes() -> OpenApiRouter<AppState> {

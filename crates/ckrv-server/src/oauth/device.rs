@@ -12,7 +12,6 @@ use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::errors::{NOT_KEPT, OAuthError, OAuthResult};
 use super::form::Asked;
@@ -23,6 +22,7 @@ use crate::auth::tokens;
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::device_codes::{self, NewDeviceCode};
 use crate::error::{ApiError, ApiResult};
+use crate::http::needs::routes;
 use crate::state::AppState;
 use crate::text;
 
@@ -69,7 +69,7 @@ struct DeviceAuthorizationRequest {
 }
 
 /// Begin a login on a device without a browser (RFC 8628).
-#[utoipa::path(post, path = paths::DEVICE_AUTHORIZATION, tag = "oauth", operation_id = "authorizeDevice", security(()),
+#[utoipa::path(post, path = paths::DEVICE_AUTHORIZATION, tag = "oauth", operation_id = "authorizeDevice",
     request_body(content = DeviceAuthorizationRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = DeviceAuthorization),
         (status = 400, body = OAuthError, description = "The request was refused."),

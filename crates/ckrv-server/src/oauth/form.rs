@@ -8,6 +8,7 @@ use url::form_urlencoded;
 use super::clients::{self, Client};
 use super::errors::{OAuthFailure, Refusal};
 use crate::http::extract::{Body, require_media_type};
+use crate::http::needs::Extracted;
 use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
 
@@ -45,6 +46,8 @@ pub struct Asked {
     /// Where from.
     pub address: String,
 }
+
+impl Extracted for Asked {}
 
 impl FromRequest<AppState> for Asked {
     type Rejection = OAuthFailure;

@@ -6,12 +6,12 @@ use ckrv_types::identity::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::signing::JwkSet;
 use super::token::GrantType;
 use super::{authorize, paths, pkce};
 use crate::error::ApiResult;
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 /// A public client has nothing to prove who it is by.
@@ -63,14 +63,14 @@ impl ServerMetadata {
 }
 
 /// What the authorization server can do, and where (RFC 8414).
-#[utoipa::path(get, path = paths::METADATA, tag = "oauth", operation_id = "authorizationServer", security(()),
+#[utoipa::path(get, path = paths::METADATA, tag = "oauth", operation_id = "authorizationServer",
     responses((status = 200, body = ServerMetadata)))]
 async fn metadata(State(state): State<AppState>) -> Json<ServerMetadata> {
     Json(ServerMetadata::new(state.config.issuer()))
 }
 
 /// The public keys by which access tokens can be checked (RFC 7517).
-#[utoipa::path(get, path = paths::JWKS, tag = "oauth", operation_id = "jwks", security(()),
+#[utoipa::path(get, path = paths::JWKS, tag = "oauth", operation_id = "jwks",
     responses((status = 200, body = JwkSet)))]
 async fn jwks(State(state): State<AppState>) -> ApiResult<Json<JwkSet>> {
     Ok(Json(state.signing_keys.public(&state.db).await?))

@@ -6,7 +6,6 @@ use ckrv_types::{LoginId, UserId};
 use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::errors::{NOT_KEPT, OAuthError, OAuthResult, Refusal};
 use super::form::Asked;
@@ -16,6 +15,7 @@ use crate::db::audit::{self, Actor, Entry};
 use crate::db::logins::{self, Reason};
 use crate::db::{Tx, refresh_tokens};
 use crate::error::ApiResult;
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -35,7 +35,7 @@ struct RevocationRequest {
 }
 
 /// End the login that a token, of either kind, belongs to. It is refused everywhere within a minute (RFC 7009).
-#[utoipa::path(post, path = paths::REVOKE, tag = "oauth", operation_id = "revoke", security(()),
+#[utoipa::path(post, path = paths::REVOKE, tag = "oauth", operation_id = "revoke",
     request_body(content = RevocationRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The token is good for nothing, or never was for anything."),
         (status = 400, body = OAuthError, description = "The request was refused."),

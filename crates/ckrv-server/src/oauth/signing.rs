@@ -12,6 +12,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 use super::jwt;
 use crate::auth::tokens::Signer;
 use crate::db::Db;
+use crate::db::audit::{self, Actor, Entry};
 use crate::db::signing_keys::{self, StoredKey};
 use crate::error::{ApiError, ApiResult};
 
@@ -109,7 +111,17 @@ impl SigningKeys {
         let newest = stored.iter().filter(|key| self.open(key).is_ok()).map(|key| key.signs_from).max();
         if newest.is_none_or(|newest| newest + SIGNS_FOR <= now + PUBLISHED_BEFORE) {
             let signs_from = if newest.is_some() { now + PUBLISHED_BEFORE } else { now };
-            signing_keys::insert(&mut tx, &self.make(signs_from)?).await?;
+            let made = self.make(signs_from)?;
+            signing_keys::insert(&mut tx, &made).await?;
+            let entry = Entry {
+                org: None,
+                actor: Actor::System,
+                action: "signing-key.created",
+                subject: Some(made.id),
+                address: None,
+                detail: json!({}),
+            };
+            audit::write(&mut tx, &entry).await?;
         }
         signing_keys::forget(&mut tx, PUBLISHED_AFTER).await?;
         tx.commit().await?;

@@ -8,12 +8,12 @@ use ckrv_types::identity::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::errors::{Code, NOT_KEPT, OAuthError, OAuthResult, Refusal};
 use super::form::Asked;
 use super::grants::{authorization_code, device_code, refresh_token};
 use super::{access_tokens, paths, scopes};
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -92,7 +92,7 @@ struct TokenRequest {
 }
 
 /// Exchange what was granted for an access token and a refresh token.
-#[utoipa::path(post, path = paths::TOKEN, tag = "oauth", operation_id = "token", security(()),
+#[utoipa::path(post, path = paths::TOKEN, tag = "oauth", operation_id = "token",
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = Tokens),
         (status = 400, body = OAuthError, description = "The request or the grant was refused, or nobody has decided yet."),

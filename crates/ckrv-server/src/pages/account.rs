@@ -163,10 +163,9 @@ pub struct Choice {
 /// `POST /account/org`.
 pub async fn choose_org(
     State(state): State<AppState>,
+    visitor: Visitor,
     SessionForm { session, fields }: SessionForm<Choice>,
 ) -> ApiResult<Redirect> {
-    let mut tx = state.db.system().await?;
-    let member = sessions::choose_org(&mut tx, session.id, session.user, fields.org).await?;
-    tx.commit().await?;
-    if member { Ok(Redirect::to("/account?done=org")) } else { Err(ProblemCode::NotFound.into()) }
+    let found = session::choose_org(&state, &session, fields.org, &visitor).await?;
+    if found { Ok(Redirect::to("/account?done=org")) } else { Err(ProblemCode::NotFound.into()) }
 }

@@ -133,3 +133,23 @@ pub async fn end(state: &AppState, user: UserId, id: SessionId, action: &str, vi
     tx.commit().await?;
     Ok(true)
 }
+
+/// Has the pages be about this organization; whether the person is a member of it.
+pub async fn choose_org(state: &AppState, session: &Session, org: OrgId, visitor: &Visitor) -> ApiResult<bool> {
+    let address = visitor.address_text();
+    let mut tx = state.db.system().await?;
+    if !sessions::choose_org(&mut tx, session.id, session.user, org).await? {
+        return Ok(false);
+    }
+    let entry = Entry {
+        org: Some(org),
+        actor: Actor::User(session.user),
+        action: "session.org-chosen",
+        subject: Some(session.id.to_string()),
+        address: Some(&address),
+        detail: json!({}),
+    };
+    audit::write(&mut tx, &entry).await?;
+    tx.commit().await?;
+    Ok(true)
+}

@@ -33,7 +33,7 @@ pub(super) struct Wait {
 ///
 /// At once if the list is another one than `after`, otherwise as soon as it changes or `wait` is over.
 #[utoipa::path(get, path = "/v1/runner/assignments", tag = "runner", operation_id = "listAssignments",
-    security(("runner" = [])), params(Wait),
+    params(Wait),
     responses((status = 200, body = Assignments), Authenticated, BadRequest))]
 pub(super) async fn assignments(
     State(state): State<AppState>,

@@ -5,31 +5,43 @@ use std::time::Duration;
 use axum::extract::State;
 use ckrv_types::runner::{Offer, Register, Registered, RunnerHeartbeat, RunnerHeartbeatAnswer};
 use ckrv_types::{limits, spec};
+use serde_json::json;
 
 use super::other_instance;
 use crate::api::invalid;
 use crate::auth::RunnerAuth;
 use crate::db::assignments::{self, Verdict};
+use crate::db::audit::{self, Actor, Entry};
 use crate::db::{handed_in, runners};
 use crate::error::ApiResult;
 use crate::http::extract::Json;
 use crate::http::problems::{Authenticated, Conflict, JsonBody};
+use crate::http::rate::address::ClientAddress;
 use crate::state::AppState;
 use crate::text;
 
 /// Bind the runner's token to this instance and tell what it offers.
 #[utoipa::path(post, path = "/v1/runner/register", tag = "runner", operation_id = "registerRunner",
-    security(("runner" = [])), request_body = Register,
+    request_body = Register,
     responses((status = 200, body = Registered), Authenticated, JsonBody, Conflict))]
 pub(super) async fn register(
     State(state): State<AppState>,
     auth: RunnerAuth,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<Register>,
 ) -> ApiResult<axum::Json<Registered>> {
     check(&request.instance, &request.offer)?;
     let mut tx = state.db.system().await?;
-    if !runners::register(&mut tx, auth.runner, &request.instance).await? {
-        return Err(other_instance());
+    if runners::register(&mut tx, auth.runner, &request.instance).await?.ok_or_else(other_instance)? {
+        let entry = Entry {
+            org: auth.org,
+            actor: Actor::Runner(auth.runner),
+            action: "runner.bound",
+            subject: Some(auth.runner.to_string()),
+            address: Some(&address.to_string()),
+            detail: json!({ "instance": request.instance }),
+        };
+        audit::write(&mut tx, &entry).await?;
     }
     handed_in::take_over(&mut tx, auth.runner, &request.instance).await?;
     runners::beat(&mut tx, auth.runner, &request.instance, &request.offer).await?;
@@ -40,7 +52,7 @@ pub(super) async fn register(
 
 /// Tell that the runner lives, what it offers and what it has; hear what to stop and what to remove.
 #[utoipa::path(post, path = "/v1/runner/heartbeat", tag = "runner", operation_id = "runnerHeartbeat",
-    security(("runner" = [])), request_body = RunnerHeartbeat,
+    request_body = RunnerHeartbeat,
     responses((status = 200, body = RunnerHeartbeatAnswer), Authenticated, JsonBody, Conflict))]
 pub(super) async fn heartbeat(
     State(state): State<AppState>,

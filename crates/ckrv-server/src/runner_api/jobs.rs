@@ -33,7 +33,7 @@ use crate::text;
 /// One object makes one job, however often it is handed in. It goes into the project that the runner's registration allows
 /// for the object's namespace, and is given to no other runner.
 #[utoipa::path(post, path = "/v1/runner/jobs", tag = "runner", operation_id = "handInJob",
-    security(("runner" = [])), request_body = HandIn,
+    request_body = HandIn,
     responses((status = 200, body = JobStanding), Authenticated, JsonBody, Conflict))]
 pub(super) async fn hand_in(
     State(state): State<AppState>,
@@ -118,7 +118,7 @@ pub(super) struct Wanted {
 
 /// Where jobs stand that this runner has handed in.
 #[utoipa::path(get, path = "/v1/runner/jobs", tag = "runner", operation_id = "getStandings",
-    security(("runner" = [])), params(Wanted),
+    params(Wanted),
     responses((status = 200, body = JobStandings), Authenticated, BadRequest))]
 pub(super) async fn standings(
     State(state): State<AppState>,

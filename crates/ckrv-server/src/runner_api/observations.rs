@@ -23,7 +23,7 @@ const VANISHED: &str = "Nothing of the attempt runs any more, and its worker had
 
 /// Tell what the runner sees of its attempts.
 #[utoipa::path(post, path = "/v1/runner/observations", tag = "runner", operation_id = "observe",
-    security(("runner" = [])), request_body = Observations,
+    request_body = Observations,
     responses((status = 200, body = ObservationsAnswer), Authenticated, JsonBody, Conflict))]
 pub(super) async fn observations(
     State(state): State<AppState>,

@@ -10,7 +10,8 @@ use super::{Presigned, PutTerms, S3, S3Error};
 
 /// Long enough for the largest artifact at 5 MB/s, and for a clock that is some minutes off.
 const PUT_LIFE: Duration = Duration::from_hours(1);
-const GET_LIFE: Duration = Duration::from_mins(10);
+/// A link is followed at once; whoever loses access has none that is good for longer than all else that they had.
+const GET_LIFE: Duration = Duration::from_mins(1);
 
 impl S3 {
     /// A place to put one object to; its length and hash are signed.

@@ -28,7 +28,7 @@ use crate::text;
 
 /// End the attempt.
 #[utoipa::path(post, path = "/v1/worker/finish", tag = "worker", operation_id = "finishAttempt",
-    security(("worker" = [])), request_body = Finish,
+    request_body = Finish,
     responses((status = 200, body = Finished), Authenticated, JsonBody, NotFound, Conflict))]
 pub(super) async fn finish(
     State(state): State<AppState>,

@@ -37,7 +37,7 @@ pub(super) struct Wait {
 /// Answers at once if somebody has asked to cancel or the runner has noted a cause, otherwise as soon as that happens or
 /// `wait` is over.
 #[utoipa::path(post, path = "/v1/worker/heartbeat", tag = "worker", operation_id = "workerHeartbeat",
-    security(("worker" = [])), params(Wait), request_body = WorkerHeartbeat,
+    params(Wait), request_body = WorkerHeartbeat,
     responses((status = 200, body = WorkerHeartbeatAnswer), Authenticated, JsonBody, NotFound, Conflict, Gone))]
 pub(super) async fn heartbeat(
     State(state): State<AppState>,

@@ -10,9 +10,9 @@ mod start;
 
 use ckrv_types::{Problem, ProblemCode};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::error::ApiError;
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 pub fn routes() -> OpenApiRouter<AppState> {

@@ -26,7 +26,7 @@ const NOT_BEGUN: &str = "It was cancelled before its worker began.";
 ///
 /// The first instance binds the attempt; the same one gets the same answer again, another is refused.
 #[utoipa::path(post, path = "/v1/worker/start", tag = "worker", operation_id = "startAttempt",
-    security(("worker" = [])), request_body = Start,
+    request_body = Start,
     responses((status = 200, body = Started), Authenticated, JsonBody, NotFound, Conflict, Gone))]
 pub(super) async fn start(
     State(state): State<AppState>,

@@ -12,10 +12,10 @@ use ckrv_types::{Problem, ProblemCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::problems::Unavailable;
 use crate::error::{ApiError, ApiResult};
+use crate::http::needs::routes;
 use crate::state::AppState;
 
 pub use parts::Trouble;
@@ -54,7 +54,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "alive", security(()),
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "alive",
     responses((status = 200, body = Health)))]
 async fn alive() -> Json<Health> {
     Json(Health::with(Vec::new()))
@@ -63,7 +63,7 @@ async fn alive() -> Json<Health> {
 /// The server can serve: it reaches its database, with its roles and its schema, and is not shutting down.
 ///
 /// An object store that is away makes it `degraded`, not unready: jobs are accepted, run and read without it.
-#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "ready", security(()),
+#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "ready",
     responses((status = 200, body = Health), Unavailable))]
 async fn ready(State(state): State<AppState>) -> ApiResult<Json<Health>> {
     match state.readiness.missing(&state).await {
@@ -73,7 +73,7 @@ async fn ready(State(state): State<AppState>) -> ApiResult<Json<Health>> {
 }
 
 /// The same as `/readyz`.
-#[utoipa::path(get, path = "/v1/health", tag = "health", operation_id = "health", security(()),
+#[utoipa::path(get, path = "/v1/health", tag = "health", operation_id = "health",
     responses((status = 200, body = Health), Unavailable))]
 async fn health(state: State<AppState>) -> ApiResult<Json<Health>> {
     ready(state).await

@@ -19,6 +19,7 @@ use governor::{Quota, RateLimiter};
 
 use super::{Standing, WINDOW, refused, standings};
 use crate::error::ApiError;
+use crate::http::needs::Extracted;
 use crate::state::AppState;
 
 const NAME: &str = "address";
@@ -102,6 +103,8 @@ impl ClientAddress {
         bucket(self.0)
     }
 }
+
+impl Extracted for ClientAddress {}
 
 impl FromRequestParts<AppState> for ClientAddress {
     type Rejection = ApiError;

@@ -55,7 +55,7 @@ pub(super) async fn read(
 ) -> ApiResult<Response> {
     let request = Request::new(&query, &headers)?;
     let slot = state.streams.open(auth.principal)?;
-    match Reader::open(state, auth.into_auth(), job, request, slot).await? {
+    match Reader::open(state, auth.lasting(), job, request, slot).await? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(reader) => {
             let headers = [

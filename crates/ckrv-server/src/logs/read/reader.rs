@@ -16,7 +16,7 @@ use super::lines::Lines;
 use super::plan::{self, Next};
 use super::query::Request;
 use super::store::{Look, Store};
-use crate::auth::{self, Auth};
+use crate::auth::Lasting;
 use crate::db::logs::{self, Standing, View};
 use crate::error::{ApiError, ApiResult, is_outage};
 use crate::http::streams::StreamSlot;
@@ -24,7 +24,6 @@ use crate::state::AppState;
 use crate::wake::{LOOK, Waiter};
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(limits::STREAM_HEARTBEAT_SECONDS);
-const RECHECK_EVERY: Duration = Duration::from_secs(limits::STREAM_RECHECK_SECONDS);
 /// How long an outage is sat out.
 const OUTAGE: Duration = Duration::from_mins(3);
 
@@ -55,7 +54,6 @@ pub struct Reader {
     ended: bool,
     waiter: Waiter,
     sent: Instant,
-    checked: Instant,
     outage: Option<Instant>,
     _slot: StreamSlot,
 }
@@ -64,7 +62,7 @@ impl Reader {
     /// `None`: the reader has everything already, and the job is over.
     pub async fn open(
         state: AppState,
-        auth: Auth,
+        auth: Lasting,
         job: JobId,
         request: Request,
         slot: StreamSlot,
@@ -83,7 +81,6 @@ impl Reader {
         if at_end && request.resume.is_some() {
             return Ok(None);
         }
-        let now = Instant::now();
         let mut reader = Self {
             store,
             format: request.format,
@@ -96,8 +93,7 @@ impl Reader {
             out: if request.format == Format::Events { PREAMBLE.into() } else { Vec::new() },
             ended: false,
             waiter,
-            sent: now,
-            checked: now,
+            sent: Instant::now(),
             outage: None,
             _slot: slot,
         };
@@ -143,10 +139,7 @@ impl Reader {
     }
 
     async fn advance(&mut self) -> ApiResult<()> {
-        if self.checked.elapsed() >= RECHECK_EVERY {
-            auth::still_allowed(&self.store.state, &self.store.auth).await?;
-            self.checked = Instant::now();
-        }
+        self.store.auth.renew(&self.store.state).await?;
         let look = self.store.look(self.at, self.since).await?.ok_or_else(no_such_job)?;
         check(&look.view, None)?;
         self.take(look).await

@@ -8,7 +8,7 @@ use hyper::body::Body as _;
 use time::OffsetDateTime;
 
 use super::lines::Frames;
-use crate::auth::Auth;
+use crate::auth::Lasting;
 use crate::db::logs::{self, View};
 use crate::error::{ApiError, ApiResult};
 use crate::logs::archive::index::Archive;
@@ -22,7 +22,7 @@ const ARCHIVE_BYTES: u64 = 1024 * 1024;
 /// One job's log, for one caller.
 pub struct Store {
     pub state: AppState,
-    pub auth: Auth,
+    pub auth: Lasting,
     pub job: JobId,
     /// Index of the attempt that is being read, once it was needed.
     index: Option<(u32, Option<Archive>)>,
@@ -35,7 +35,7 @@ pub struct Look {
 }
 
 impl Store {
-    pub fn new(state: AppState, auth: Auth, job: JobId) -> Self {
+    pub fn new(state: AppState, auth: Lasting, job: JobId) -> Self {
         Self { state, auth, job, index: None }
     }
 

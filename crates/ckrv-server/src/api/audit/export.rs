@@ -1,0 +1,94 @@
+//! The whole log, an entry a line, in as much memory as one fetch needs.
+//!
+//! No transaction outlives a fetch, however slowly the lines are taken. An export that cannot be ended properly breaks the
+//! connection: a part must not pass for the whole.
+
+use axum::body::Bytes;
+use ckrv_types::AuditId;
+use futures::Stream;
+
+use super::super::wrong_parameter;
+use crate::auth::Lasting;
+use crate::db::audit_entries::{self, Filter, Place, Settled};
+use crate::error::{ApiError, ApiResult};
+use crate::http::streams::StreamSlot;
+use crate::state::AppState;
+
+/// Entries fetched at once.
+const FETCH: usize = 200;
+
+/// The export cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("an export of the audit log was cut")]
+pub struct Cut(#[source] ApiError);
+
+pub struct Export {
+    state: AppState,
+    auth: Lasting,
+    filter: Filter,
+    after: Place,
+    fetched: Vec<Settled>,
+    _slot: StreamSlot,
+}
+
+impl Export {
+    /// Begins behind the entry `after`; without one, with the first.
+    pub async fn begin(
+        state: AppState,
+        auth: Lasting,
+        filter: Filter,
+        after: Option<AuditId>,
+        slot: StreamSlot,
+    ) -> ApiResult<Self> {
+        let after = match after {
+            None => Place::default(),
+            Some(id) => {
+                let mut tx = state.db.tenant(auth.org).await?;
+                let place = audit_entries::place(&mut tx, id).await?;
+                place.ok_or_else(|| wrong_parameter("after", "there is no such entry".to_owned()))?
+            }
+        };
+        let mut export = Self { state, auth, filter, after, fetched: Vec::new(), _slot: slot };
+        // What goes wrong at once is an answer, and no broken stream.
+        export.fetch().await?;
+        Ok(export)
+    }
+
+    pub fn stream(self) -> impl Stream<Item = Result<Bytes, Cut>> {
+        futures::stream::try_unfold(self, async |mut export| match export.next().await {
+            Ok(lines) => Ok(lines.map(|lines| (lines, export))),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an export of the audit log was cut");
+                Err(Cut(error))
+            }
+        })
+    }
+
+    async fn next(&mut self) -> ApiResult<Option<Bytes>> {
+        if self.fetched.is_empty() {
+            return Ok(None);
+        }
+        let mut lines = Vec::new();
+        for settled in &self.fetched {
+            serde_json::to_writer(&mut lines, &settled.entry).expect("an entry has only string keys");
+            lines.push(b'\n');
+        }
+        let is_last = self.fetched.len() < FETCH;
+        self.fetched.clear();
+        if !is_last {
+            self.auth.renew(&self.state).await?;
+            self.fetch().await?;
+        }
+        Ok(Some(lines.into()))
+    }
+
+    async fn fetch(&mut self) -> ApiResult<()> {
+        let mut tx = self.state.db.tenant(self.auth.org).await?;
+        self.fetched = audit_entries::settled(&mut tx, &self.filter, self.after, FETCH as i64).await?;
+        tx.commit().await?;
+        if let Some(last) = self.fetched.last() {
+            self.after = last.place;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The export, which another system resumes for ever and which must never have missed anything.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ckrv_server::db::audit;
+use ckrv_types::audit::AuditEntry;
+use ckrv_types::{AuditId, ProblemCode};
+
+use super::{Auditor, entry, subjects};
+
+const ONLY: &str = "action=test.done";
+
+#[tokio::test]
+async fn an_export_is_all_oldest_first_and_goes_on_behind_the_last_entry() {
+    let auditor = Auditor::new().await;
+    let many: Vec<String> = (0..450).map(|number| number.to_string()).collect();
+    auditor.write("test.done", &many.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let all = auditor.export(ONLY).await;
+    assert_eq!(subjects(&all), many, "more than is fetched at once");
+    let behind = |entry: &AuditEntry| format!("{ONLY}&after={}", entry.id);
+    assert_eq!(subjects(&auditor.export(&behind(&all[446])).await), ["447", "448", "449"]);
+    assert!(auditor.export(&behind(&all[449])).await.is_empty());
+    auditor.write("test.done", &["new"]).await;
+    assert_eq!(subjects(&auditor.export(&behind(&all[449])).await), ["new"]);
+}
+
+#[tokio::test]
+async fn what_commits_late_is_in_the_next_export_and_nothing_younger_was_told_before_it() {
+    let auditor = Auditor::new().await;
+    auditor.write("test.done", &["first"]).await;
+    auditor.export(ONLY).await;
+    let mut late = auditor.on.state().db.tenant(auditor.org()).await.unwrap();
+    audit::write(&mut late, &entry(Some(auditor.org()), "test.done", "late")).await.unwrap();
+    auditor.write("test.done", &["quick"]).await;
+
+    let before = auditor.export_now(ONLY).await;
+    assert_eq!(subjects(&before), ["first"], "an older transaction is open");
+    late.commit().await.unwrap();
+    let after = auditor.export(&format!("{ONLY}&after={}", before[0].id)).await;
+    assert_eq!(subjects(&after), ["late", "quick"]);
+}
+
+#[tokio::test]
+async fn an_id_that_is_made_early_and_written_late_is_not_skipped() {
+    let auditor = Auditor::new().await;
+    // Its id is older than any other, its transaction the youngest.
+    let early = AuditId::new();
+    auditor.write("test.done", &["first", "second"]).await;
+    let exported = auditor.export(ONLY).await;
+    sqlx::query("insert into audit_log (id, org_id, actor_kind, action, subject) values ($1, $2, 'system', 'test.done', 'early')")
+        .bind(early.uuid())
+        .bind(auditor.org().uuid())
+        .execute(&mut auditor.on.sql().await)
+        .await
+        .unwrap();
+    let last = exported.last().expect("two were written");
+    assert_eq!(subjects(&auditor.export(&format!("{ONLY}&after={}", last.id)).await), ["early"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_resumes_while_many_write_gets_each_entry_once() {
+    const WRITERS: usize = 6;
+    const EACH: usize = 15;
+    let auditor = Auditor::new().await;
+    let (db, org) = (auditor.on.state().db.clone(), auditor.org());
+    let writers = (0..WRITERS).map(|writer| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for number in 0..EACH {
+                let mut tx = db.tenant(org).await.unwrap();
+                audit::write(&mut tx, &entry(Some(org), "test.done", &format!("{writer}.{number}"))).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(rand::random_range(0..20))).await;
+                tx.commit().await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut seen: Vec<AuditEntry> = Vec::new();
+    loop {
+        let all_wrote = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        let after = seen.last().map(|entry| format!("&after={}", entry.id)).unwrap_or_default();
+        seen.extend(auditor.export_now(&format!("{ONLY}{after}")).await);
+        if all_wrote {
+            break;
+        }
+    }
+    let after = seen.last().map(|entry| format!("&after={}", entry.id)).unwrap_or_default();
+    seen.extend(auditor.export(&format!("{ONLY}{after}")).await);
+    let distinct: BTreeSet<AuditId> = seen.iter().map(|entry| entry.id).collect();
+    assert_eq!((seen.len(), distinct.len()), (WRITERS * EACH, WRITERS * EACH));
+}
+
+#[tokio::test]
+async fn pages_and_exports_do_not_take_each_others_parameters() {
+    let auditor = Auditor::new().await;
+    for (query, field) in [("limit=1", "limit"), ("cursor=x", "cursor")] {
+        let problem = auditor.refusal(query, "application/x-ndjson").await;
+        assert_eq!((problem.code, problem.errors[0].field.as_str()), (ProblemCode::BadRequest, field));
+    }
+    let unknown = format!("after={}", AuditId::new());
+    assert_eq!(auditor.refusal(&unknown, "application/x-ndjson").await.errors[0].field, "after");
+}
