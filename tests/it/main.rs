@@ -31,4 +31,4 @@ mod pages;
 mod pod;
 mod quotas;
 mod server;
-mod teams_cli;
+mod sign_in;

@@ -1,6 +1,7 @@
 //! Everything that can be set, read once in `main`. Nothing else reads the environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ckrv_types::Secret;
 use ckrv_types::identity::Role;
@@ -26,6 +27,14 @@ pub struct Config {
     /// issued by. Absent: http:// and the address to listen on.
     #[arg(long, env = "CKRV_PUBLIC_URL", value_parser = parse_public_url)]
     pub public_url: Option<Url>,
+
+    /// YAML file that says through whom people sign in: OpenID providers, GitHub. Absent: by passwords alone.
+    #[arg(long, env = "CKRV_SIGN_IN_PROVIDERS")]
+    pub sign_in_providers: Option<PathBuf>,
+
+    /// Have people sign in by name and password.
+    #[arg(long, env = "CKRV_SIGN_IN_PASSWORDS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub sign_in_passwords: bool,
 
     #[command(flatten)]
     pub database: DatabaseConfig,

@@ -16,6 +16,7 @@ use crate::http::rate::address::AddressLimit;
 use crate::http::streams::Streams;
 use crate::metrics::Metrics;
 use crate::oauth::signing::SigningKeys;
+use crate::providers::{Providers, SettingsError};
 use crate::s3::S3;
 use crate::wake::Wake;
 
@@ -31,6 +32,8 @@ pub struct App {
     pub signer: Signer,
     /// Signs and checks access tokens.
     pub signing_keys: SigningKeys,
+    /// Who vouches for people.
+    pub providers: Providers,
     /// Credentials found lately.
     pub credentials: Credentials,
     /// What organizations may ask for a minute, as found lately.
@@ -52,6 +55,10 @@ pub enum ConfigError {
     Database(#[source] sqlx::Error),
     #[error("CKRV_SECRET_KEY cannot be used")]
     SecretKey(#[source] InvalidSecretKey),
+    #[error("CKRV_SIGN_IN_PROVIDERS cannot be used")]
+    Providers(#[source] SettingsError),
+    #[error("nobody can sign in: CKRV_SIGN_IN_PASSWORDS is false, and CKRV_SIGN_IN_PROVIDERS names nobody")]
+    NoWayIn,
 }
 
 impl AppState {
@@ -59,7 +66,13 @@ impl AppState {
     pub fn new(config: Config, shutdown: CancellationToken) -> Result<Self, ConfigError> {
         let metrics = Metrics::new();
         let signer = Signer::new(&config.secret_key).map_err(ConfigError::SecretKey)?;
+        let providers = config.sign_in_providers.as_deref().map(Providers::read).transpose();
+        let providers = providers.map_err(ConfigError::Providers)?.unwrap_or_default();
+        if providers.is_empty() && !config.sign_in_passwords {
+            return Err(ConfigError::NoWayIn);
+        }
         Ok(Self(Arc::new(App {
+            providers,
             signing_keys: SigningKeys::new(&signer),
             db: Db::new(&config.database).map_err(ConfigError::Database)?,
             s3: S3::new(&config.s3),
