@@ -32,3 +32,4 @@ mod pod;
 mod quotas;
 mod server;
 mod sign_in;
+mod teams_cli;

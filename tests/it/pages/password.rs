@@ -10,7 +10,13 @@ use super::{PASSWORD, Site};
 const NEW: &str = "another battery staple";
 
 /// Fills in the page and sends it.
-async fn change(site: &Site, browser: &mut Browser, current: &str, new: &str, again: &str) -> ckrv_tests::browser::Page {
+async fn change(
+    site: &Site,
+    browser: &mut Browser,
+    current: &str,
+    new: &str,
+    again: &str,
+) -> ckrv_tests::browser::Page {
     let form = browser.open(site.url("/account/password")).await.form("/account/password");
     browser.submit(form.fill("current", current).fill("new", new).fill("again", again)).await
 }
@@ -28,7 +34,8 @@ async fn who_knows_their_password_changes_it_and_is_signed_out_everywhere_else()
     assert!(page.texts("[role=status]")[0].starts_with("The password is changed"));
     assert_eq!(there.open(site.url("/account")).await.url.path(), "/login");
     assert_eq!(bob.open(site.url("/account")).await.url.path(), "/account");
-    let bearer = reqwest::Client::new().get(site.url("/v1/whoami")).bearer_auth(tokens["access_token"].as_str().unwrap());
+    let bearer =
+        reqwest::Client::new().get(site.url("/v1/whoami")).bearer_auth(tokens["access_token"].as_str().unwrap());
     assert_eq!(bearer.send().await.unwrap().status(), StatusCode::OK, "programs go on, as the page says");
 
     let page = site.sign_in(&mut there, "ada", PASSWORD).await;
@@ -49,8 +56,22 @@ async fn what_is_wrong_is_said_where_it_is_and_changes_nothing() {
     let mut browser = site.browser_of("ada").await;
     for (current, new, again, status, alert, field) in [
         ("not it at all", NEW, NEW, StatusCode::FORBIDDEN, "This is not your password.", "current"),
-        (PASSWORD, "eleven char", "eleven char", StatusCode::UNPROCESSABLE_ENTITY, "A password has at least 12 characters.", "new"),
-        (PASSWORD, NEW, PASSWORD, StatusCode::UNPROCESSABLE_ENTITY, "The new password was not the same both times.", "again"),
+        (
+            PASSWORD,
+            "eleven char",
+            "eleven char",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "A password has at least 12 characters.",
+            "new",
+        ),
+        (
+            PASSWORD,
+            NEW,
+            PASSWORD,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The new password was not the same both times.",
+            "again",
+        ),
     ] {
         let page = change(&site, &mut browser, current, new, again).await;
         assert_eq!((page.status, page.alert().as_deref()), (status, Some(alert)), "{}", page.text);

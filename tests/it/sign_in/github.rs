@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode as Status};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{CLIENT, SECRET, Vouching, is_in};
+use super::{CLIENT, SECRET, Vouching, form, is_in};
 
 const CODE: &str = "4f2a";
 
@@ -88,12 +88,8 @@ impl GitHub {
 }
 
 /// Refusals have the status 200 too.
-async fn token_endpoint(
-    State(script): State<Arc<Mutex<Script>>>,
-    headers: HeaderMap,
-    Form(form): Form<HashMap<String, String>>,
-) -> Json<Value> {
-    let script = script.lock().unwrap();
+async fn token_endpoint(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, body: String) -> Json<Value> {
+    let (script, form) = (script.lock().unwrap(), form(&body));
     // Without it the answer would be a form's.
     assert_eq!(headers["accept"], "application/json");
     let proof = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"]));
@@ -106,7 +102,10 @@ async fn token_endpoint(
 
 async fn user_endpoint(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap) -> (Status, Json<Value>) {
     let script = script.lock().unwrap();
-    assert_eq!((&headers["authorization"], headers.contains_key("user-agent")), (&"Bearer gho_16C7".parse().unwrap(), true));
+    assert_eq!(
+        (&headers["authorization"], headers.contains_key("user-agent")),
+        (&"Bearer gho_16C7".parse().unwrap(), true)
+    );
     (Status::from_u16(script.user.0).unwrap(), Json(script.user.1.clone()))
 }
 
@@ -119,7 +118,10 @@ async fn somebody_comes_in_by_their_number_whatever_they_are_called() {
     assert_eq!((page.url.path(), page.status), ("/account", StatusCode::OK), "{}", page.text);
     assert!(page.texts("main").join("").contains("GitHub As octocat"), "{}", page.text);
     let made = on.told("user.created").await;
-    assert_eq!(made, [json!({ "provider": "github", "issuer": format!("github:{}", github.url), "subject": "583231" })]);
+    assert_eq!(
+        made,
+        [json!({ "provider": "github", "issuer": format!("github:{}", github.url), "subject": "583231" })]
+    );
 
     github.is(json!({ "login": "monalisa", "id": 583_231 }));
     let page = github.through(&on, &mut Browser::new()).await;
@@ -166,7 +168,9 @@ async fn a_refusal_that_looks_like_an_answer_is_one_and_an_outage_is_told_from_i
     assert_eq!(github.through(&on, &mut browser).await.status, StatusCode::FORBIDDEN);
 
     github.script.lock().unwrap().token = json!({ "access_token": "gho_16C7" });
-    for (status, wanted) in [(502, StatusCode::SERVICE_UNAVAILABLE), (429, StatusCode::SERVICE_UNAVAILABLE), (401, StatusCode::FORBIDDEN)] {
+    for (status, wanted) in
+        [(502, StatusCode::SERVICE_UNAVAILABLE), (429, StatusCode::SERVICE_UNAVAILABLE), (401, StatusCode::FORBIDDEN)]
+    {
         github.script.lock().unwrap().user.0 = status;
         assert_eq!(github.through(&on, &mut browser).await.status, wanted, "{status}");
     }

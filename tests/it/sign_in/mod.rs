@@ -9,6 +9,8 @@ mod returns;
 mod scripted;
 mod settings;
 
+use std::collections::HashMap;
+
 use ckrv_tests::browser::{Browser, Page, css};
 use ckrv_types::UserId;
 use serde_json::Value;
@@ -19,7 +21,7 @@ use super::pages::Site;
 use scripted::Scripted;
 
 pub const CLIENT: &str = "ckrv";
-pub const SECRET: &str = "of the client & no other's";
+pub const SECRET: &str = "of the client & no other";
 
 /// An installation whose people come through providers.
 pub struct Vouching {
@@ -103,7 +105,12 @@ pub fn is_in(browser: &Browser) -> bool {
 
 /// The addresses of the page's links with this text.
 pub fn links(page: &Page, text: &str) -> Vec<String> {
-    let html = page.html();
-    let all = html.select(&css("a[href]")).filter(|link| ckrv_tests::browser::text(link) == text);
+    let (html, anchors) = (page.html(), css("a[href]"));
+    let all = html.select(&anchors).filter(|link| ckrv_tests::browser::text(link) == text);
     all.map(|link| page.url.join(link.attr("href").unwrap()).unwrap().to_string()).collect()
+}
+
+/// A form's fields, as they come.
+pub fn form(body: &str) -> HashMap<String, String> {
+    url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }

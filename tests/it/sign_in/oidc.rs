@@ -77,6 +77,36 @@ async fn a_stranger_is_told_how_to_come_in_and_is_not_made_anybody() {
 }
 
 #[tokio::test]
+async fn whoever_has_an_invitation_that_is_good_may_come_in_and_is_led_back_to_it() {
+    let acme = Scripted::start().await;
+    let on = Vouching::closed(&acme).await;
+    let mut sql = on.site.on.sql().await;
+    for (token, until, revoked) in
+        [("good", "infinity", None), ("late", "-infinity", None), ("revoked", "infinity", Some("now"))]
+    {
+        sqlx::query(
+            "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at, revoked_at)
+             values (gen_random_uuid(), $1, sha256($2::text::bytea), 'editor', 'Ada', $3::timestamptz, $4::timestamptz)",
+        )
+        .bind(on.site.on.keys().org.uuid())
+        .bind(token)
+        .bind(until)
+        .bind(revoked)
+        .execute(&mut sql)
+        .await
+        .unwrap();
+    }
+    for (token, comes_in) in [("late", false), ("revoked", false), ("none", false), ("", false), ("good", true)] {
+        let mut browser = Browser::new();
+        let asked = on.go(&mut browser, &format!("/login/acme?return_to=/invitations/{token}")).await;
+        let page = browser.open(acme.agrees(&asked, json!({}))).await;
+        assert_eq!(is_in(&browser), comes_in, "{token}: {}", page.text);
+        assert_eq!(page.url.path() == format!("/invitations/{token}"), comes_in, "{token}: {}", page.url);
+    }
+    assert_eq!(on.people().await, 1);
+}
+
+#[tokio::test]
 async fn whoever_is_known_comes_in_and_whoever_is_suspended_is_told_so() {
     let acme = Scripted::start().await;
     let on = Vouching::closed(&acme).await;
@@ -110,7 +140,8 @@ async fn two_first_times_at_once_make_one_user() {
 async fn a_name_that_only_the_user_info_endpoint_tells_is_asked_for_there() {
     let acme = Scripted::start().await;
     let on = Vouching::open(&acme).await;
-    acme.script().user_info = json!({ "sub": "248289761001", "name": "Jane \u{202e}Doe", "preferred_username": "jane" });
+    acme.script().user_info =
+        json!({ "sub": "248289761001", "name": "Jane \u{202e}Doe", "preferred_username": "jane" });
     let silent = json!({ "name": null, "preferred_username": null, "email": null });
     let mut browser = Browser::new();
     let page = on.through(&mut browser, &acme, silent.clone()).await;

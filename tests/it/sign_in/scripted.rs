@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{CLIENT, SECRET};
+use super::{CLIENT, SECRET, form};
 
 /// Test keys of RFC 8032, section 7.1: seed and public key.
 const KEYS: [(&str, &str); 2] = [
@@ -156,7 +156,11 @@ pub fn refuses(asked: &Url, error: &str) -> Url {
 fn merge(into: &mut Value, from: Value) {
     let (Value::Object(into), Value::Object(from)) = (into, from) else { panic!("objects are merged") };
     for (name, value) in from {
-        if value.is_null() { into.remove(&name) } else { into.insert(name, value) };
+        if value.is_null() {
+            into.remove(&name)
+        } else {
+            into.insert(name, value)
+        };
     }
 }
 
@@ -188,12 +192,8 @@ async fn user_info(State(inner): State<Arc<Inner>>) -> Json<Value> {
     Json(inner.script.lock().unwrap().user_info.clone())
 }
 
-async fn token(
-    State(inner): State<Arc<Inner>>,
-    headers: HeaderMap,
-    Form(form): Form<HashMap<String, String>>,
-) -> Answer {
-    let script = inner.script.lock().unwrap();
+async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: String) -> Answer {
+    let (script, form) = (inner.script.lock().unwrap(), form(&body));
     if let Some((status, body)) = &script.refusal {
         return (StatusCode::from_u16(*status).unwrap(), Json(body.clone()));
     }
@@ -240,9 +240,7 @@ fn signed(signing: Signing, claims: &Value) -> String {
     }
     let message = format!("{}.{}", part(&header), part(claims));
     let signature = match (signing, key) {
-        (_, Some(key)) => {
-            jsonwebtoken::crypto::sign(message.as_bytes(), &encoding_key(key), Algorithm::EdDSA).unwrap()
-        }
+        (_, Some(key)) => jsonwebtoken::crypto::sign(message.as_bytes(), &encoding_key(key), Algorithm::EdDSA).unwrap(),
         (Signing::Secret, _) => {
             let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
             mac.update(message.as_bytes());

@@ -62,7 +62,8 @@ async fn a_server_that_nobody_could_sign_in_to_does_not_start_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let (none, wrong) = (folder.path().join("none.yaml"), folder.path().join("wrong.yaml"));
     std::fs::write(&none, "providers: []\n").unwrap();
-    std::fs::write(&wrong, "providers:\n  - { id: acme, kind: oidc, issuer: 'http://acme.example', client_id: x }\n").unwrap();
+    std::fs::write(&wrong, "providers:\n  - { id: acme, kind: oidc, issuer: 'http://acme.example', client_id: x }\n")
+        .unwrap();
     let (none, wrong) = (none.to_str().unwrap(), wrong.to_str().unwrap());
     for (settings, why) in [
         (vec![("CKRV_SIGN_IN_PASSWORDS", "false")], "nobody can sign in"),

@@ -91,9 +91,9 @@ struct Known {
 }
 
 impl Oidc {
-    pub fn new(issuer: Url, client_id: &str, client_secret: Option<Secret>, http: Http) -> Self {
+    pub fn new(issuer: IssuerUrl, client_id: &str, client_secret: Option<Secret>, http: Http) -> Self {
         Self {
-            issuer: IssuerUrl::from_url(issuer),
+            issuer,
             client_id: ClientId::new(client_id.to_owned()),
             client_secret,
             http,

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use ckrv_types::Secret;
-use serde::Deserialize;
+use openidconnect::IssuerUrl;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use url::{Host, Url};
 
 use super::github::GitHub;
@@ -45,6 +47,7 @@ struct Entry {
     issuer: Option<String>,
     url: Option<Url>,
     client_id: String,
+    #[serde(default, deserialize_with = "secret")]
     client_secret: Option<Secret>,
     client_secret_file: Option<PathBuf>,
     #[serde(default)]
@@ -58,9 +61,16 @@ enum KindName {
     GitHub,
 }
 
+/// Says of what is no text only that: the library would say what it is.
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    let read = Option::deserialize(from).map_err(|_| D::Error::custom("client_secret is a text, in quotes"))?;
+    Ok(read)
+}
+
 pub fn read(path: &Path) -> Result<Vec<Provider>, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|error| SettingsError::File(path.to_owned(), error))?;
-    let options = serde_saphyr::options! { strict_booleans: true };
+    // A snippet of the file could have a secret in it.
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     let file: File = serde_saphyr::from_str_with_options(&text, options)
         .map_err(|error| SettingsError::Form(path.to_owned(), Box::new(error)))?;
     let http = Http::new().map_err(SettingsError::Http)?;
@@ -94,7 +104,10 @@ impl Entry {
                 let Some(issuer) = self.issuer.as_deref().filter(|_| self.url.is_none()) else {
                     return Err(wrong("of kind oidc, it has an issuer, and no url"));
                 };
-                let issuer = checked(issuer).ok_or_else(|| wrong("its issuer is no https address"))?;
+                let safe = checked(issuer).is_some();
+                // As it is written: another spelling of the address is another issuer.
+                let issuer = IssuerUrl::new(issuer.to_owned()).ok().filter(|_| safe);
+                let issuer = issuer.ok_or_else(|| wrong("its issuer is no https address"))?;
                 Kind::Oidc(Box::new(Oidc::new(issuer, &self.client_id, secret, http.clone())))
             }
             KindName::GitHub => {
@@ -205,6 +218,12 @@ providers:
         ] {
             let error = read_text(&format!("providers: [{{ {entry} }}]")).expect_err(&entry).to_string();
             assert!(error.contains(why), "{entry}: {error}");
+        }
+        for text in ["providers: [{ id: a, client_secret: [hush] }]", "providers: [{ id: a, client_secret: 'hush's' }]"]
+        {
+            let error = read_text(text).unwrap_err();
+            let said = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            assert!(!said.map(ToString::to_string).collect::<String>().contains("hush"), "{error:?}");
         }
         let twice = "{ id: a, kind: oidc, client_id: c, issuer: 'https://a' }";
         let error = read_text(&format!("providers: [{twice}, {twice}]")).unwrap_err();

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::super::Visitor;
 use super::refusal::Refusal;
+use crate::auth::tokens;
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::{Tx, identities};
 use crate::error::{ApiError, ApiResult};
@@ -42,8 +43,13 @@ pub async fn admit(
     Err(ApiError::Internal("an identity is neither known nor new"))
 }
 
-async fn may_sign_up(_tx: &mut Tx, provider: &Provider, _return_to: &str) -> ApiResult<bool> {
-    Ok(provider.sign_up == SignUp::Open)
+/// Whoever came by the link of an invitation is led back to it, and may take it there.
+async fn may_sign_up(tx: &mut Tx, provider: &Provider, return_to: &str) -> ApiResult<bool> {
+    match (provider.sign_up, return_to.strip_prefix("/invitations/")) {
+        (SignUp::Open, _) => Ok(true),
+        (SignUp::Invited, Some(token)) => Ok(identities::is_invitation(tx, &tokens::hash(token)).await?),
+        (SignUp::Invited, None) => Ok(false),
+    }
 }
 
 /// Has a user be known by this identity too.
