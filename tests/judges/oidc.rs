@@ -113,8 +113,8 @@ async fn who_turns_back_at_oidc_provider_is_told_so_and_may_start_again() {
     let acme = Acme::start().await;
     let mut browser = Browser::new();
     let page = acme.goes(&mut browser).await;
-    let abort = link(&page, "Abort");
-    let back = browser.open(abort).await.leaves_for.expect("it leads back");
+    let cancel = link(&page, "Cancel");
+    let back = browser.open(cancel).await.leaves_for.expect("it leads back");
     let page = browser.open(back).await;
     assert_eq!((page.status, page.heading().as_str()), (StatusCode::FORBIDDEN, "You are not signed in"));
     assert!(page.alert().is_some_and(|said| said.contains("Acme was told not to let you in here")), "{}", page.text);

@@ -85,12 +85,11 @@ impl Refusal {
 
     /// The page's title, what happened, and what to do.
     fn words(&self, label: &str) -> (&'static str, String, String) {
-        let again = "Start again.".to_owned();
         match self {
             Self::Unknown => (
                 "This sign-in is over",
                 "It was begun in another browser, more than ten minutes ago, or is finished already.".to_owned(),
-                again,
+                String::new(),
             ),
             Self::TooMany(wait) => (
                 "This sign-in is over",
