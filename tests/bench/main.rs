@@ -7,8 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be made ends here, with the reason")]
 
 mod command;
+mod crowd;
 mod emit;
 mod floor;
+mod logins;
 mod silence;
 mod states;
 mod statistics;
@@ -24,6 +26,7 @@ const ROWS: &[Row] = &[
     ("states", |runtime| runtime.block_on(states::measure())),
     ("silence", |runtime| runtime.block_on(silence::measure())),
     ("submissions", |runtime| runtime.block_on(submissions::measure())),
+    ("logins", |runtime| runtime.block_on(logins::measure())),
     ("throughput", |runtime| runtime.block_on(streams::throughput())),
     ("latency", |runtime| runtime.block_on(streams::latency())),
 ];

@@ -89,7 +89,7 @@ fn no_crate_reaches_a_library_that_is_not_its_business() {
         ("ckrv-cli", &["sqlx", "kube", "aws-sdk-s3", "postgresql_embedded"]),
         ("ckrv-worker", &["sqlx", "kube", "aws-sdk-s3", "postgresql_embedded"]),
         ("ckrv-operator", &["sqlx", "aws-sdk-s3", "postgresql_embedded", "s3s"]),
-        ("ckrv-server", &["kube", "reqwest", "postgresql_embedded", "s3s"]),
+        ("ckrv-server", &["kube", "postgresql_embedded", "s3s"]),
     ];
     for (name, libraries) in forbidden {
         let reached = graph.reachable(name);

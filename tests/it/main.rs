@@ -34,6 +34,7 @@ mod pod;
 mod quotas;
 mod revocation;
 mod server;
+mod sign_in;
 mod teams;
 mod teams_cli;
 mod vault;

@@ -9,7 +9,7 @@ pub fn node() -> PathBuf {
     let folder = folder().join("node");
     exclusively(|| {
         std::fs::create_dir_all(&folder).expect("the folder can be made");
-        for name in ["package.json", "follow.mjs", "login.mjs"] {
+        for name in ["package.json", "follow.mjs", "login.mjs", "provider.mjs"] {
             std::fs::copy(source("node").join(name), folder.join(name)).expect("the file can be copied");
         }
         unless_done(&folder, &source("node/package.json"), || {

@@ -149,7 +149,9 @@ impl Browser {
                 let own = !attributes.iter().any(|attribute| attribute.starts_with("domain="));
                 assert!(kept("secure") && kept("path=/") && own, "browsers refuse {line}");
             }
-            if attributes.iter().any(|attribute| attribute == "max-age=0") {
+            let over =
+                |attribute: &String| attribute == "max-age=0" || attribute.starts_with("expires=thu, 01 jan 1970");
+            if attributes.iter().any(over) {
                 self.cookies.remove(name);
             } else {
                 self.cookies.insert(name.to_owned(), value.to_owned());

@@ -223,7 +223,5 @@ fn check(user: &NewUser) -> Result<(), NewUserError> {
 }
 
 fn check_password(password: &Secret) -> Result<(), NewUserError> {
-    let password = password.expose();
-    let fits = password.chars().count() >= passwords::MIN_CHARS && password.len() <= passwords::MAX_BYTES;
-    if fits { Ok(()) } else { Err(NewUserError::Password) }
+    if passwords::fits(password) { Ok(()) } else { Err(NewUserError::Password) }
 }

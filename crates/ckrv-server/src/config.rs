@@ -28,6 +28,14 @@ pub struct Config {
     #[arg(long, env = "CKRV_PUBLIC_URL", value_parser = parse_public_url)]
     pub public_url: Option<Url>,
 
+    /// YAML file that says through whom people sign in: OpenID providers, GitHub. Absent: by passwords alone.
+    #[arg(long, env = "CKRV_SIGN_IN_PROVIDERS")]
+    pub sign_in_providers: Option<PathBuf>,
+
+    /// Have people sign in by name and password.
+    #[arg(long, env = "CKRV_SIGN_IN_PASSWORDS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub sign_in_passwords: bool,
+
     #[command(flatten)]
     pub database: DatabaseConfig,
 

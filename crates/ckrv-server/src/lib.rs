@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod migrate;
 pub mod oauth;
 pub mod pages;
+pub mod providers;
 pub mod quota;
 pub mod retention;
 pub mod runner_api;

@@ -59,6 +59,7 @@ pub async fn serve(mut config: Config, listener: TcpListener, stop: Cancellation
     loops.spawn(sweeper::way_in::run(state.clone(), address, ending.clone()));
     loops.spawn(metrics::sample::run(state.clone(), ending.clone()));
     loops.spawn(http::health::watch(state.clone(), ending.clone()));
+    loops.spawn(try_out_providers(state.clone(), ending.clone()));
     loops.spawn(end(state.clone(), stop, leave, ending.clone()));
     loops.close();
     let (measured, over) = (TaskTracker::new(), CancellationToken::new());
@@ -83,6 +84,19 @@ async fn end(state: AppState, stop: CancellationToken, leave: Duration, ending: 
     state.readiness.leave();
     tokio::time::sleep(leave).await;
     ending.cancel();
+}
+
+/// Says at once of whom nobody could sign in through. It is no reason not to serve: they may only be away.
+async fn try_out_providers(state: AppState, ending: CancellationToken) {
+    for provider in state.providers.all() {
+        if let Some(Err(error)) = ending.run_until_cancelled(provider.try_out()).await {
+            tracing::warn!(
+                provider = provider.id,
+                error = &error as &dyn Error,
+                "nobody can sign in through a provider"
+            );
+        }
+    }
 }
 
 async fn metrics_listener(config: &Config) -> Result<Option<TcpListener>, ServeError> {

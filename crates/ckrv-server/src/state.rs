@@ -16,6 +16,7 @@ use crate::http::rate::address::AddressLimit;
 use crate::http::streams::Streams;
 use crate::metrics::Metrics;
 use crate::oauth::signing::SigningKeys;
+use crate::providers::{Providers, SettingsError};
 use crate::s3::S3;
 use crate::vault::Vault;
 use crate::vault::keyring::{Keyring, KeyringError};
@@ -35,6 +36,8 @@ pub struct App {
     pub signing_keys: SigningKeys,
     /// Seals and opens what jobs are lent.
     pub vault: Vault,
+    /// Who vouches for people.
+    pub providers: Providers,
     /// Credentials found lately.
     pub credentials: Credentials,
     /// What organizations may ask for a minute, as found lately.
@@ -58,6 +61,10 @@ pub enum ConfigError {
     SecretKey(#[source] InvalidSecretKey),
     #[error("the vault's keys cannot be used")]
     VaultKeys(#[from] KeyringError),
+    #[error("CKRV_SIGN_IN_PROVIDERS cannot be used")]
+    Providers(#[source] SettingsError),
+    #[error("nobody can sign in: CKRV_SIGN_IN_PASSWORDS is false, and CKRV_SIGN_IN_PROVIDERS names nobody")]
+    NoWayIn,
 }
 
 impl AppState {
@@ -71,8 +78,14 @@ impl AppState {
                 "no vault key is configured: credentials are encrypted under one that is derived from CKRV_SECRET_KEY"
             );
         }
+        let providers = config.sign_in_providers.as_deref().map(Providers::read).transpose();
+        let providers = providers.map_err(ConfigError::Providers)?.unwrap_or_default();
+        if providers.is_empty() && !config.sign_in_passwords {
+            return Err(ConfigError::NoWayIn);
+        }
         Ok(Self(Arc::new(App {
             vault: Vault::new(Arc::new(keyring)),
+            providers,
             signing_keys: SigningKeys::new(&signer),
             db: Db::new(&config.database).map_err(ConfigError::Database)?,
             s3: S3::new(&config.s3),

@@ -126,3 +126,5 @@ pub const FORM_BYTES: usize = 64 * 1024;
 pub const SIGN_IN_FAILURES_LOGIN: u32 = 10;
 pub const SIGN_IN_FAILURES_ADDRESS: u32 = 30;
 pub const SIGN_IN_WINDOW_SECONDS: u64 = 600;
+/// How long somebody may take at a provider, until they are back.
+pub const SIGN_IN_SECONDS: u16 = 600;

@@ -26,6 +26,7 @@ pub async fn every_page(site: &Site) -> Vec<(&'static str, Page)> {
     let (denied, _) = site.device("laptop").await;
     pages.extend([
         ("account", ada.open(site.url("/account")).await),
+        ("password", ada.open(site.url("/account/password")).await),
         ("account, done", ada.open(site.url("/account?done=browser")).await),
         ("device", ada.open(site.url("/device?code=BCDF")).await),
         ("device, wrong code", site.question(&mut ada, "BCDF-GHJK").await),

@@ -5,6 +5,7 @@ mod forms;
 mod headers;
 mod letting_in;
 mod markup;
+mod password;
 mod sessions;
 mod sign_in;
 mod users;

@@ -40,15 +40,30 @@ pub fn hash(password: &Secret) -> String {
     hashed.to_string()
 }
 
+/// The PHC string to keep of a password, in its turn.
+pub async fn hashed(password: Secret) -> ApiResult<String> {
+    in_turn(move || hash(&password)).await
+}
+
+/// Whether an account may have this password.
+pub fn fits(password: &Secret) -> bool {
+    let password = password.expose();
+    password.chars().count() >= MIN_CHARS && password.len() <= MAX_BYTES
+}
+
 /// Whether this is the password that `stored` was made of; without one it takes as long, and is not.
 pub async fn matches(password: Secret, stored: Option<String>) -> ApiResult<bool> {
+    in_turn(move || verify(&password, stored.as_deref())).await
+}
+
+async fn in_turn<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
     let turn = AT_ONCE.acquire().await.map_err(|_| ApiError::Internal("the password hasher is closed"))?;
-    let checked = tokio::task::spawn_blocking(move || {
+    let computed = tokio::task::spawn_blocking(move || {
         // Kept until it is computed, even if whoever asked has gone away.
         let _turn = turn;
-        verify(&password, stored.as_deref())
+        compute()
     });
-    checked.await.map_err(|_| ApiError::Internal("a password could not be checked"))
+    computed.await.map_err(|_| ApiError::Internal("a password could not be hashed"))
 }
 
 fn verify(password: &Secret, stored: Option<&str>) -> bool {

@@ -41,6 +41,14 @@ pub async fn find(system: &mut PgConnection, login: &str) -> Result<Option<Accou
     .await
 }
 
+/// Of this user: the login name and the password's hash.
+pub async fn of_user(system: &mut PgConnection, user: UserId) -> Result<Option<(String, String)>, sqlx::Error> {
+    sqlx::query_as("select login, password_hash from local_accounts where user_id = $1")
+        .bind(user.uuid())
+        .fetch_optional(system)
+        .await
+}
+
 /// A person who is to sign in by a password.
 pub struct NewAccount<'a> {
     pub login: &'a str,

@@ -116,6 +116,18 @@ pub async fn revoke(system: &mut PgConnection, user: UserId, id: SessionId) -> R
     Ok(done.rows_affected() == 1)
 }
 
+/// Ends every session of this person but one. How many there were.
+pub async fn revoke_others(system: &mut PgConnection, user: UserId, kept: SessionId) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "update web_sessions set revoked_at = now() where user_id = $1 and id <> $2 and revoked_at is null",
+    )
+    .bind(user.uuid())
+    .bind(kept.uuid())
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Ends the session with this cookie's hash, whosever it is: another begins in its place.
 pub async fn replace(system: &mut PgConnection, hash: &TokenHash) -> Result<(), sqlx::Error> {
     sqlx::query("update web_sessions set revoked_at = now() where token_hash = $1 and revoked_at is null")

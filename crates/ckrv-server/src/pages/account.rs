@@ -13,6 +13,7 @@ use super::form::SessionForm;
 use super::frame::{Frame, page};
 use super::session::{self, Session};
 use super::signed_out::Nothing;
+use super::ways_in::WaysIn;
 use super::words::{self, Moment};
 use super::{Visitor, agent, consent};
 use crate::db::{logins, sessions};
@@ -31,6 +32,7 @@ struct AccountPage {
     chosen: Option<OrgId>,
     programs: Vec<Program>,
     browsers: Vec<Browser>,
+    ways: WaysIn,
 }
 
 impl AccountPage {
@@ -70,6 +72,9 @@ pub enum Done {
     Browser,
     Org,
     Joined,
+    Linked,
+    Unlinked,
+    Password,
 }
 
 impl Done {
@@ -79,6 +84,9 @@ impl Done {
             Self::Browser => "The browser is signed out.",
             Self::Org => "The organization is chosen.",
             Self::Joined => "You have joined the organization.",
+            Self::Linked => "You can sign in by it from now on.",
+            Self::Unlinked => "You can no longer sign in by it. Browsers that did are signed in still: end them below.",
+            Self::Password => "The password is changed, and every other browser is signed out. Programs go on.",
         }
     }
 }
@@ -97,6 +105,7 @@ pub async fn show(State(state): State<AppState>, session: Session, Query(after):
     let shown = AccountPage {
         frame: Frame::of(&state, &session),
         orgs: consent::memberships(&state, &session).await?,
+        ways: WaysIn::of(&state, &session).await?,
         name: session.name.clone(),
         done: after.done,
         chosen: session.org,

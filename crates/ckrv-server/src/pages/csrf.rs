@@ -28,6 +28,11 @@ impl Csrf {
         Self(hex::encode(state.signer.hash_short("form of a browser", cookie)))
     }
 
+    /// In a link of a session's pages that does something. Not what their forms have: addresses are kept and seen.
+    pub fn of_link(state: &AppState, session: SessionId) -> Self {
+        Self(hex::encode(state.signer.hash_short("link of a session", &session.to_string())))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -15,14 +15,18 @@ mod consent;
 mod cookies;
 mod csrf;
 mod device;
+mod failures;
 mod form;
 mod frame;
 mod invitations;
+mod password;
+mod providers;
 mod return_to;
 pub mod session;
 mod sign_in;
 mod signed_out;
 mod visitor;
+mod ways_in;
 mod words;
 
 use axum::Router;
@@ -41,6 +45,8 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/", get(async || Redirect::to(return_to::HOME)))
         .route("/login", get(sign_in::show).post(sign_in::sign_in))
+        .route("/login/{provider}", get(providers::begin))
+        .route("/login/{provider}/callback", get(providers::finish))
         .route("/logout", post(signed_out::sign_out))
         .route("/device", get(device::show).post(device::look_up))
         .route("/device/decide", post(device::decide))
@@ -49,6 +55,9 @@ pub fn routes() -> Router<AppState> {
         .route("/invitations/{token}", get(invitations::show).post(invitations::accept))
         .route("/account", get(account::show))
         .route("/account/org", post(account::choose_org))
+        .route("/account/password", get(password::show).post(password::change))
+        .route("/account/identities/{provider}/link", get(ways_in::link))
+        .route("/account/identities/unlink", post(ways_in::unlink))
         .route("/account/sessions/{id}/revoke", post(account::revoke_session))
         .route("/account/logins/{id}/revoke", post(account::revoke_login))
         .route("/assets/{name}", get(assets::serve))

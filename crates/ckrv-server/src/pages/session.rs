@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Redirect, Response};
 use ckrv_types::{OrgId, SessionId, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Visitor;
 use super::cookies::{self, Cookie};
@@ -83,6 +83,24 @@ async fn find(state: &AppState, headers: &HeaderMap) -> ApiResult<Option<Session
     Ok(found.map(|found| Session { id: found.id, user: found.user, name: found.name, org: found.org }))
 }
 
+/// How somebody has shown who they are.
+#[derive(Debug, Clone, Copy)]
+pub enum Means<'a> {
+    Password,
+    /// By the provider with this id.
+    Provider(&'a str),
+}
+
+impl Means<'_> {
+    /// As the audit log says it.
+    pub fn detail(self) -> Value {
+        match self {
+            Self::Password => json!({ "means": "password" }),
+            Self::Provider(id) => json!({ "means": "provider", "provider": id }),
+        }
+    }
+}
+
 /// Begins a session of this person, who has shown who they are by `means`, in place of one that the browser may have had. The
 /// answer's `Set-Cookie`.
 ///
@@ -90,7 +108,7 @@ async fn find(state: &AppState, headers: &HeaderMap) -> ApiResult<Option<Session
 pub async fn begin(
     state: &AppState,
     user: UserId,
-    means: &str,
+    means: Means<'_>,
     visitor: &Visitor,
     headers: &HeaderMap,
 ) -> ApiResult<HeaderValue> {
@@ -107,7 +125,7 @@ pub async fn begin(
         action: "session.begun",
         subject: Some(id.to_string()),
         address: Some(&address),
-        detail: json!({ "means": means }),
+        detail: means.detail(),
     };
     audit::write(&mut tx, &entry).await?;
     tx.commit().await?;

@@ -1,36 +1,33 @@
-//! `/login`: by a local account.
+//! `/login`: by a local account, or on to somebody who vouches for people ([`super::providers`]).
 //!
-//! Failures are counted by login name and by address; what is wrong, name or password, is told to nobody, by words or by
-//! the time that it takes.
-
-use std::time::Duration;
+//! What is wrong, name or password, is told to nobody, by words or by the time that it takes.
 
 use askama::Template;
 use axum::extract::State;
 use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use ckrv_types::{Secret, UserId, limits};
+use ckrv_types::{ProblemCode, Secret, UserId};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::cookies::{self, Cookie};
 use super::csrf::Csrf;
+use super::failures::Failures;
 use super::form::BrowserForm;
 use super::frame::{Frame, page};
-use super::session::{self, Session};
-use super::{Visitor, return_to, words};
-use crate::auth::{passwords, tokens};
+use super::session::{self, Means, Session};
+use super::{Visitor, providers, return_to, words};
+use crate::auth::passwords;
 use crate::db::accounts::{self, Account};
 use crate::db::audit::{self, Actor, Entry};
-use crate::db::rate_limits;
 use crate::error::ApiResult;
 use crate::http::extract::Query;
-use crate::http::rate::address::ClientAddress;
+use crate::providers::Provider;
 use crate::state::AppState;
 
 const WRONG: &str = "This name and password do not belong together.";
-const SUSPENDED: &str = "This account is suspended. Ask whoever runs this installation.";
+pub const SUSPENDED: &str = "This account is suspended. Ask whoever runs this installation.";
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -40,6 +37,15 @@ struct SignInPage<'a> {
     login: &'a str,
     return_to: &'a str,
     error: Option<String>,
+    /// Whether there is a form at all.
+    passwords: bool,
+    providers: Vec<Way<'a>>,
+}
+
+/// A provider that somebody may go on to.
+struct Way<'a> {
+    label: &'a str,
+    path: String,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +88,11 @@ impl Form {
     fn show(&self, state: &AppState, cookie: &str, status: StatusCode, error: Option<String>) -> ApiResult<Response> {
         let (frame, csrf) = (Frame::open(), Csrf::of_browser(state, cookie));
         let return_to = return_to::checked(&self.return_to).unwrap_or(return_to::HOME);
-        page(status, &SignInPage { frame, csrf: csrf.as_str(), login: &self.login, return_to, error })
+        let way = |provider: &'_ Provider| providers::sign_in_path(provider, return_to);
+        let providers = state.providers.all().iter();
+        let providers = providers.map(|provider| Way { label: &provider.label, path: way(provider) }).collect();
+        let (csrf, login, passwords) = (csrf.as_str(), self.login.as_str(), state.config.sign_in_passwords);
+        page(status, &SignInPage { frame, csrf, login, return_to, error, passwords, providers })
     }
 }
 
@@ -93,10 +103,13 @@ pub async fn sign_in(
     headers: HeaderMap,
     BrowserForm(form): BrowserForm<Form>,
 ) -> ApiResult<Response> {
+    if !state.config.sign_in_passwords {
+        return Err(ProblemCode::NotFound.into());
+    }
     let cookie = Cookie::Csrf.read(&state.config, &headers).unwrap_or_default();
     let login = form.login.trim().to_lowercase();
-    let limits = Limits::new(&login, visitor.address);
-    if let Err(wait) = limits.charge(&state).await? {
+    let failures = Failures::of(&login, visitor.address);
+    if let Err(wait) = failures.charge(&state).await? {
         let error = format!("There were too many failed attempts. Try again in {}.", words::wait(wait));
         let mut response = form.show(&state, &cookie, StatusCode::TOO_MANY_REQUESTS, Some(error))?;
         response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
@@ -104,8 +117,8 @@ pub async fn sign_in(
     }
     match check(&state, &login, &form.password, &visitor).await? {
         Ok(user) => {
-            limits.give_back(&state).await?;
-            let cookie = session::begin(&state, user, "password", &visitor, &headers).await?;
+            failures.give_back(&state).await?;
+            let cookie = session::begin(&state, user, Means::Password, &visitor, &headers).await?;
             let target = return_to::checked(&form.return_to).unwrap_or(return_to::HOME);
             Ok(([(SET_COOKIE, cookie)], Redirect::to(target)).into_response())
         }
@@ -152,37 +165,4 @@ async fn note_failure(state: &AppState, login: &str, account: Option<&Account>, 
     let mut tx = state.db.system().await?;
     audit::write(&mut tx, &entry).await?;
     Ok(tx.commit().await?)
-}
-
-/// The two allowances that a failure uses up, each a bucket and the time that one failure takes to be forgotten.
-struct Limits([(String, Duration); 2]);
-
-impl Limits {
-    const WINDOW: Duration = Duration::from_secs(limits::SIGN_IN_WINDOW_SECONDS);
-
-    fn new(login: &str, address: ClientAddress) -> Self {
-        let name = hex::encode(&tokens::hash(login)[..16]);
-        Self([
-            (format!("sign-in:address:{}", address.bucket()), Self::WINDOW / limits::SIGN_IN_FAILURES_ADDRESS),
-            (format!("sign-in:login:{name}"), Self::WINDOW / limits::SIGN_IN_FAILURES_LOGIN),
-        ])
-    }
-
-    /// Charged before the password is looked at, so that many at once guess no more often; `Err`: how long to wait.
-    async fn charge(&self, state: &AppState) -> ApiResult<Result<(), Duration>> {
-        for (bucket, interval) in &self.0 {
-            if let Err(wait) = rate_limits::charge(&state.db, bucket, *interval, Self::WINDOW).await? {
-                return Ok(Err(wait));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// It was no failure.
-    async fn give_back(&self, state: &AppState) -> ApiResult<()> {
-        for (bucket, interval) in &self.0 {
-            rate_limits::give_back(&state.db, bucket, *interval).await?;
-        }
-        Ok(())
-    }
 }
