@@ -11,7 +11,7 @@ use super::authority::note;
 use super::once::{IdempotencyKey, Once};
 use super::{Created, invalid, invalid_fields, no_such, to_value};
 use crate::auth::{Caller, Manage};
-use crate::db::{Tx, credentials};
+use crate::db::credentials;
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
 use crate::http::needs::routes;
