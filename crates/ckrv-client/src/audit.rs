@@ -100,7 +100,7 @@ fn export(
                         alive = Instant::now();
                         match lines.next().await {
                             Some(Ok(line)) => {
-                                let entry = read(&transport, line)?;
+                                let entry = read(&transport, &line)?;
                                 after = Some(entry.id);
                                 pauses = Pauses::new();
                                 yield entry;
@@ -123,14 +123,14 @@ fn export(
     }
 }
 
-fn read(transport: &Transport, line: Vec<u8>) -> Result<Exported, ClientError> {
+fn read(transport: &Transport, line: &[u8]) -> Result<Exported, ClientError> {
     #[derive(Deserialize)]
     struct Place {
         id: AuditId,
     }
     let wrong = |source| ClientError::Body { server: transport.server().to_owned(), what: "an audit entry", source };
-    let Place { id } = serde_json::from_slice(&line).map_err(wrong)?;
-    Ok(Exported { id, line: String::from_utf8_lossy(&line).into_owned() })
+    let Place { id } = serde_json::from_slice(line).map_err(wrong)?;
+    Ok(Exported { id, line: String::from_utf8_lossy(line).into_owned() })
 }
 
 /// Whole lines, without their ends. What stands behind the last one of a body that ends properly is one too.

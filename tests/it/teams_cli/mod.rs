@@ -5,6 +5,7 @@ mod credentials;
 mod keys;
 mod people;
 mod projects;
+mod terminal;
 mod usage;
 
 use std::path::PathBuf;

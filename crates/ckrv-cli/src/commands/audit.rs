@@ -128,9 +128,10 @@ async fn export(client: &Client, query: AuditQuery, after: Option<AuditId>, cont
     let mut last = after;
     let mut entries = pin!(client.export_audit(query, after, GIVE_UP));
     while let Some(entry) = entries.next().await {
-        let entry = entry.map_err(|error| match last {
-            Some(last) => Failure::from(error).hint(format!("`ckrv audit export --after {last}` goes on")),
-            None => error.into(),
+        let entry = entry.inspect_err(|_| {
+            if let Some(last) = last {
+                context.printer.note(&format!("`ckrv audit export --after {last}` goes on behind what was printed"));
+            }
         })?;
         context.printer.data(&entry.line)?;
         last = Some(entry.id);
