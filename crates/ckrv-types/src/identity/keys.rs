@@ -70,7 +70,7 @@ pub struct CreateKey {
 pub struct RotateKey {
     /// How long the old one is still good, in seconds; absent: a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 2592000))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 2_592_000))]
     pub overlap_seconds: Option<u32>,
     /// Days until the new one expires; absent: as many as the old one was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
