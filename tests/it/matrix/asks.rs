@@ -35,6 +35,8 @@ pub struct Ask {
     /// Besides what the route needs, a key has to be good for managing, and so has whoever asks about what is not theirs;
     /// how others are refused.
     pub managed: Option<Expected>,
+    /// A person's program may do it for that person.
+    pub or_own_by_login: bool,
     /// What it is answered by whoever may: this, or some success.
     pub answers: Option<u16>,
     /// Of workers' routes, which of their tokens is wanted.
@@ -52,6 +54,7 @@ impl Ask {
             takes_an_owner: false,
             by_person: false,
             managed: None,
+            or_own_by_login: false,
             answers: None,
             worker: Kind::Worker,
         }
@@ -73,6 +76,10 @@ impl Ask {
     #[expect(clippy::needless_pass_by_value, reason = "a literal")]
     fn managed(self, otherwise: Expected) -> Self {
         Self { managed: Some(otherwise), ..self }
+    }
+
+    fn or_own_by_login(self) -> Self {
+        Self { or_own_by_login: true, ..self }
     }
 
     fn takes_an_owner(self) -> Self {
@@ -178,12 +185,21 @@ fn jobs(operation: &str) -> Option<Vec<Ask>> {
 fn access(operation: &str) -> Option<Vec<Ask>> {
     let asks = match operation {
         "whoAmI" | "listKeys" | "listRunners" => vec![own()],
+        // A person makes keys of their own without managing.
         "createKey" => vec![
-            own().json(json!({ "name": "quagga-new" })),
-            of_organization().json(json!({ "name": "quagga-new", "projects": ["<project>"] })),
-            of_organization().json(json!({ "name": "quagga-new", "service_account": "<service account>" })),
+            own().managed(Expected::Forbidden).json(json!({ "name": "quagga-new" })),
+            of_organization()
+                .managed(Expected::Forbidden)
+                .or_own_by_login()
+                .json(json!({ "name": "quagga-new", "projects": ["<project>"] })),
+            of_organization()
+                .managed(Expected::Forbidden)
+                .json(json!({ "name": "quagga-new", "service_account": "<service account>" })),
         ],
-        "revokeKey" => vec![of_organization().path("id", "<key>")],
+        "revokeKey" => vec![of_organization().managed(Expected::NotThere).path("id", "<key>")],
+        "rotateKey" => {
+            vec![of_organization().managed(Expected::NotThere).path("id", "<key to rotate>").json(json!({}))]
+        }
         "createRunner" => vec![
             own().json(json!({ "name": "quagga-new" })),
             of_organization().json(json!({ "name": "quagga-newer", "allow": { "*": "<project>" } })),
@@ -199,6 +215,26 @@ fn access(operation: &str) -> Option<Vec<Ask>> {
             own().accept("application/x-ndjson"),
             of_organization().query("after=<audit entry>").accept("application/x-ndjson"),
         ],
+        "listCredentials" => vec![own()],
+        "createCredential" => {
+            let new = |name: &str, more: (&str, &str)| {
+                let mut new = json!({
+                    "name": name, "kind": "git_token", "host": "git.example.com", "username": "x", "secret": "of-nobody-at-all",
+                });
+                if !more.0.is_empty() {
+                    new[more.0] = more.1.into();
+                }
+                new
+            };
+            vec![
+                own().json(new("quagga-new", ("", ""))),
+                of_organization().json(new("quagga-newer", ("project", "<project>"))),
+            ]
+        }
+        "replaceSecret" => {
+            vec![of_organization().path("id", "<credential>").json(json!({ "secret": "of-nobody-either" }))]
+        }
+        "removeCredential" => vec![of_organization().path("id", "<credential to remove>")],
         _ => return None,
     };
     Some(asks)
@@ -224,6 +260,8 @@ fn teams(operation: &str) -> Option<Vec<Ask>> {
         "createInvitation" => {
             vec![own().json(json!({ "role": "viewer" })), own().takes_an_owner().json(json!({ "role": "owner" }))]
         }
+        // Whose link it is decides, and an API key is nobody's.
+        "acceptInvitation" => vec![own().by_person().json(json!({ "token": "quagga" })).answers(404)],
         "revokeInvitation" => vec![of_organization().path("id", "<invitation>")],
         "getProject" => vec![of_project().path("id", "<project>")],
         "createProject" => vec![own().json(json!({ "name": "quagga-new" }))],

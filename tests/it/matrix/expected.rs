@@ -81,7 +81,7 @@ fn by_user(operation: &Operation, ask: &Ask, stranger: &Stranger, scope: Scope) 
             if ask.by_person && stranger.is_key() {
                 return Some(Expected::Forbidden);
             }
-            let concerns_others = stranger.is_key() || ask.about != About::Asker;
+            let concerns_others = stranger.is_key() || (ask.about != About::Asker && !ask.or_own_by_login);
             if ask.managed.is_some() && concerns_others && !scopes.contains(&Scope::Manage) {
                 return ask.managed;
             }

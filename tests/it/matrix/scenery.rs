@@ -6,14 +6,15 @@ use ckrv_server::logs::archive;
 use ckrv_tests::acting::{Worker, assignment_of, start};
 use ckrv_tests::replica::{Installation, offer, spec, submit};
 use ckrv_types::artifact::ArtifactStatus;
+use ckrv_types::credential::{CreateCredential, CredentialKind, CredentialSecret};
 use ckrv_types::identity::{Bootstrapped, CreateRunner, Role, Scope, UpdateRunner};
 use ckrv_types::job::SubmitJob;
 use ckrv_types::log::{Line, Stream};
 use ckrv_types::runner::{Assignment, HandIn, Origin, Register};
 use ckrv_types::worker::{FinishedArtifact, NewArtifact, WorkerPhase};
 use ckrv_types::{
-    AttemptId, AuditId, InvitationId, JobId, JobSpec, KeyId, OrgId, ProjectId, RunnerId, Secret, ServiceAccountId,
-    UserId,
+    AttemptId, AuditId, CredentialId, InvitationId, JobId, JobSpec, KeyId, OrgId, ProjectId, RunnerId, Secret,
+    ServiceAccountId, UserId,
 };
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -161,6 +162,18 @@ async fn access(on: &Installation, names: &mut Both) -> Spare {
     on.replica.runner(&spare.token, 0, &[]).await;
 
     members(on, names).await;
+    for (what, name) in [("credential", "quagga-token"), ("credential to remove", "quagga-old-token")] {
+        let new = CreateCredential {
+            name: name.to_owned(),
+            kind: CredentialKind::GitToken,
+            host: "quagga.example.com".to_owned(),
+            username: Some("x".to_owned()),
+            project: Some(on.keys().project),
+            known_hosts: None,
+            secret: CredentialSecret(Secret::new("the secret of a quagga")),
+        };
+        names.add(what, client.create_credential(&new).await.unwrap().id, CredentialId::new());
+    }
 
     let allowed = UpdateRunner { allow: allow() };
     client.update_runner(on.keys().runner, &allowed).await.unwrap();
@@ -199,13 +212,15 @@ async fn members(on: &Installation, names: &mut Both) {
         let owner = KeyOwner::ServiceAccount(maker.account(org, &what.replace(' ', "-"), Role::Viewer).await);
         names.add(what, maker.key(org, owner, &[Scope::Read], &[]).await.0, KeyId::new());
     }
+    let inviting = maker.person(org, "quagga-inviting", Role::Owner).await;
     let (invitation, hash) = (InvitationId::new(), hex::encode(Sha256::digest(MARK)));
     maker
         .sql(&format!(
-            "insert into invitations (id, org_id, token_hash, role, note, invited_by, expires_at)
-             values ('{}', '{}', '\\x{hash}', 'viewer', '{MARK}', '{MARK}', now() + interval '1 day')",
+            "insert into invitations (id, org_id, user_id, token_hash, role, note, invited_by, expires_at)
+             values ('{}', '{}', '{}', '\\x{hash}', 'viewer', '{MARK}', '{MARK}', now() + interval '1 day')",
             invitation.uuid(),
             org.uuid(),
+            inviting.uuid(),
         ))
         .await;
     names.add("invitation", invitation, InvitationId::new());

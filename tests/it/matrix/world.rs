@@ -41,7 +41,7 @@ struct Rightful {
 
 impl World {
     pub async fn new() -> Self {
-        let on = Installation::with(Loops::Off, &[]).await;
+        let on = Installation::with(Loops::Off, &["--org-creation", "anyone"]).await;
         let elsewhere = Installation::with(Loops::Off, &[]).await;
         let org = on.keys().org;
         let Scenery { ours, nobodys, others, boot, running, spare } = Scenery::new(&on).await;
