@@ -111,7 +111,8 @@ impl Oidc {
     }
 
     pub async fn authorize_url(&self, begun: &Begun) -> Result<Url, ProviderError> {
-        let client = self.client(&self.metadata().await?, begun);
+        let metadata = self.metadata().await?;
+        let client = self.client(&metadata, begun);
         let (state, nonce) = (begun.state.expose().to_owned(), begun.nonce.expose().to_owned());
         let verifier = PkceCodeVerifier::new(begun.verifier.expose().to_owned());
         let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
