@@ -310,9 +310,6 @@ fn describe(error: &ClaimsVerificationError) -> String {
 fn discovery(error: &DiscoveryError<HttpError>) -> ProviderError {
     match error {
         DiscoveryError::Request(_) => ProviderError::Away(chain(error).into()),
-        DiscoveryError::Response(status, ..) if status.is_server_error() => {
-            ProviderError::Away(format!("its discovery document: {status}").into())
-        }
         DiscoveryError::Response(status, ..) => unsound(&format!("its discovery document: {status}")),
         _ => unsound(&chain(error)),
     }
