@@ -19,6 +19,8 @@ use crate::statistics::{count, percentile};
 
 const USERS: usize = 1000;
 const ORGS: usize = 100;
+/// Of all of them.
+const TIER: &str = "team";
 /// Of each organization.
 const PAUSE: Duration = Duration::from_secs(1);
 const PHASE: Duration = Duration::from_secs(20);
@@ -29,7 +31,7 @@ const ASKING: usize = 4;
 
 pub async fn measure() {
     let stack = with_limits("6000").await;
-    let keys = organizations(&stack, ORGS + 1).await;
+    let keys = organizations(&stack, ORGS + 1, TIER).await;
     let (noisy, others) = keys.split_first().unwrap();
     let crowd = Crowd::gather(&stack, USERS).await;
     let (mut quiet, mut loud, mut noise) = (Vec::new(), Vec::new(), Noise::default());
@@ -74,15 +76,15 @@ async fn with_limits(per_key: &str) -> Stack {
     Stack::with(Options { slots: 0, server, own_postgres: true, durable: true, ..Options::default() }).await
 }
 
-/// So many organizations, each with a key; the keys.
-async fn organizations(stack: &Stack, number: usize) -> Vec<String> {
+/// So many organizations of this tier, each with a key; the keys.
+async fn organizations(stack: &Stack, number: usize, tier: &str) -> Vec<String> {
     let mut sql = PgConnection::connect(stack.superuser_url().expose()).await.unwrap();
     let mut keys = Vec::new();
     for at in 0..number {
         let (org, project, key) = (OrgId::new(), ProjectId::new(), KeyId::new());
         let text = tokens::random(TokenKind::Live, key);
         sqlx::query(
-            "with o as (insert into orgs (id, name) values ($1, $2) returning id),
+            "with o as (insert into orgs (id, name, tier) values ($1, $2, $6) returning id),
                   p as (insert into projects (id, org_id, name) select $3, id, 'default' from o),
                   s as (insert into service_accounts (id, org_id, name, role)
                         select gen_random_uuid(), id, 'bench', 'owner' from o returning id, org_id)
@@ -93,6 +95,7 @@ async fn organizations(stack: &Stack, number: usize) -> Vec<String> {
         .bind(project.uuid())
         .bind(key.uuid())
         .bind(&tokens::hash(text.expose())[..])
+        .bind(tier)
         .execute(&mut sql)
         .await
         .unwrap();
@@ -146,10 +149,8 @@ async fn make_noise(stack: &Stack, key: &str) -> Noise {
             let (mut noise, until) = (Noise::default(), Instant::now() + PHASE);
             while Instant::now() < until {
                 let answer = http.post(&url).bearer_auth(&key).json(&*body).send().await.unwrap();
-                match answer.status().is_success() {
-                    true => noise.accepted += 1,
-                    false => noise.refused += 1,
-                }
+                let counter = if answer.status().is_success() { &mut noise.accepted } else { &mut noise.refused };
+                *counter += 1;
             }
             noise
         });
@@ -164,7 +165,7 @@ async fn make_noise(stack: &Stack, key: &str) -> Noise {
 /// credential they are refused before. The limit by caller is off: it is no part of knowing who it is.
 async fn authentication() {
     let stack = with_limits("0").await;
-    let key = organizations(&stack, 1).await.remove(0);
+    let key = organizations(&stack, 1, "enterprise").await.remove(0);
     let crowd = Crowd::gather(&stack, USERS).await;
     let tokens = crowd.tokens.clone();
     crowd.leave().await;

@@ -8,7 +8,7 @@ use super::scripted::{Scripted, Signing};
 use super::{CLIENT, Vouching, is_in};
 
 /// Nobody is let in, and the audit log says why.
-async fn refused(on: &Vouching, acme: &Scripted, claims: Value, why: &str) {
+async fn refused(on: &Vouching, acme: &Scripted, claims: &Value, why: &str) {
     let mut browser = Browser::new();
     let page = on.through(&mut browser, acme, claims.clone()).await;
     assert_eq!((page.status, page.heading().as_str()), (StatusCode::FORBIDDEN, "You are not signed in"), "{claims}");
@@ -38,7 +38,7 @@ async fn an_id_token_whose_claims_are_wrong_lets_nobody_in() {
         (json!({ "sub": null }), "cannot be read"),
         (json!({ "no_id_token": true }), "gave no ID token"),
     ] {
-        refused(&on, &acme, claims, why).await;
+        refused(&on, &acme, &claims, why).await;
     }
 }
 
@@ -48,7 +48,7 @@ async fn an_id_token_that_its_issuer_did_not_sign_lets_nobody_in() {
     let on = Vouching::open(&acme).await;
     for signing in [Signing::None, Signing::Secret, Signing::Borrowed, Signing::Key(1)] {
         acme.script().signing = signing;
-        refused(&on, &acme, json!({}), "is not signed by a key of its issuer").await;
+        refused(&on, &acme, &json!({}), "is not signed by a key of its issuer").await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Through an OpenID provider.
 
 use ckrv_tests::browser::Browser;
+use ckrv_tests::people;
+use ckrv_types::identity::Role;
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -80,30 +82,47 @@ async fn a_stranger_is_told_how_to_come_in_and_is_not_made_anybody() {
 async fn whoever_has_an_invitation_that_is_good_may_come_in_and_is_led_back_to_it() {
     let acme = Scripted::start().await;
     let on = Vouching::closed(&acme).await;
-    let mut sql = on.site.on.sql().await;
-    for (token, until, revoked) in
-        [("good", "infinity", None), ("late", "-infinity", None), ("revoked", "infinity", Some("now"))]
-    {
+    let (mut sql, org) = (on.site.on.sql().await, on.site.on.keys().org);
+    let (ada, bob) =
+        (people::add(&mut sql, org, "ada", Role::Owner).await, people::add(&mut sql, org, "bob", Role::Owner).await);
+    for (token, until, revoked, by) in [
+        ("good", "infinity", None, ada),
+        ("late", "-infinity", None, ada),
+        ("revoked", "infinity", Some("now"), ada),
+        ("forsaken", "infinity", None, bob),
+    ] {
         sqlx::query(
-            "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at, revoked_at)
-             values (gen_random_uuid(), $1, sha256($2::text::bytea), 'editor', 'Ada', $3::timestamptz, $4::timestamptz)",
+            "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at, revoked_at, user_id)
+             values (gen_random_uuid(), $1, sha256($2::text::bytea), 'editor', 'Ada', $3::timestamptz, $4::timestamptz, $5)",
         )
-        .bind(on.site.on.keys().org.uuid())
+        .bind(org.uuid())
         .bind(token)
         .bind(until)
         .bind(revoked)
+        .bind(by.uuid())
         .execute(&mut sql)
         .await
         .unwrap();
     }
-    for (token, comes_in) in [("late", false), ("revoked", false), ("none", false), ("", false), ("good", true)] {
+    sqlx::query("update users set suspended_at = now() where id = $1")
+        .bind(bob.uuid())
+        .execute(&mut sql)
+        .await
+        .unwrap();
+    for (token, comes_in) in
+        [("late", false), ("revoked", false), ("forsaken", false), ("none", false), ("", false), ("good", true)]
+    {
         let mut browser = Browser::new();
         let asked = on.go(&mut browser, &format!("/login/acme?return_to=/invitations/{token}")).await;
         let page = browser.open(acme.agrees(&asked, json!({}))).await;
         assert_eq!(is_in(&browser), comes_in, "{token}: {}", page.text);
         assert_eq!(page.url.path() == format!("/invitations/{token}"), comes_in, "{token}: {}", page.url);
+        if comes_in {
+            let page = browser.submit(page.form("/invitations/good")).await;
+            assert!(page.texts("main").join("").contains("Jane Doe, editor of tests"), "{}", page.text);
+        }
     }
-    assert_eq!(on.people().await, 1);
+    assert_eq!(on.people().await, 3);
 }
 
 #[tokio::test]
@@ -187,15 +206,16 @@ async fn a_provider_that_is_away_is_told_from_one_that_refuses() {
 async fn a_code_that_is_not_taken_is_nobodys() {
     let acme = Scripted::start().await;
     let on = Vouching::open(&acme).await;
-    for (status, body, heading) in [
-        (400, json!({ "error": "invalid_grant" }), "You are not signed in"),
-        (401, json!({ "error": "invalid_client" }), "You are not signed in"),
-        (200, json!({ "unknown": true }), "You are not signed in"),
+    for (status, body, answer) in [
+        (400, json!({ "error": "invalid_grant" }), StatusCode::FORBIDDEN),
+        (401, json!({ "error": "invalid_client" }), StatusCode::FORBIDDEN),
+        (200, json!({ "unknown": true }), StatusCode::FORBIDDEN),
+        (502, json!("bad gateway"), StatusCode::SERVICE_UNAVAILABLE),
     ] {
         acme.script().refusal = Some((status, body.clone()));
         let mut browser = Browser::new();
         let page = on.through(&mut browser, &acme, json!({})).await;
-        assert_eq!((page.status, page.heading().as_str()), (StatusCode::FORBIDDEN, heading), "{body}");
+        assert_eq!(page.status, answer, "{body}: {}", page.text);
         assert!(!is_in(&browser));
     }
 }

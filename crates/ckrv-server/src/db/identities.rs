@@ -5,7 +5,6 @@ use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
-use crate::auth::tokens::TokenHash;
 use crate::providers::Vouched;
 use crate::text;
 
@@ -61,17 +60,6 @@ pub async fn create_user(system: &mut PgConnection, vouched: &Vouched) -> Result
         .execute(system)
         .await?;
     Ok(user)
-}
-
-/// Whether there is an invitation with this hash of its link's last part that somebody can still take.
-pub async fn is_invitation(system: &mut PgConnection, hash: &TokenHash) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "select exists (select from invitations where token_hash = $1
-         and revoked_at is null and accepted_at is null and expires_at > now())",
-    )
-    .bind(&hash[..])
-    .fetch_one(system)
-    .await
 }
 
 /// An identity as its owner is shown it.

@@ -120,16 +120,16 @@ pub async fn finish(
     let Some(sign_in) = take(&state, provider, &back, &headers).await? else {
         return unknown(&state, provider, &visitor).await;
     };
-    let return_to = sign_in.return_to.clone();
-    match arrive(&state, provider, sign_in, back, session.as_ref(), &visitor).await? {
+    let return_to = sign_in.return_to.as_str();
+    match arrive(&state, provider, &sign_in, back, session.as_ref(), &visitor).await? {
         Ok(Some(user)) => {
             let cookie = session::begin(&state, user, Means::Provider(&provider.id), &visitor, &headers).await?;
-            Ok(([(SET_COOKIE, cookie)], Redirect::to(&return_to)).into_response())
+            Ok(([(SET_COOKIE, cookie)], Redirect::to(return_to)).into_response())
         }
-        Ok(None) => Ok(Redirect::to(&return_to).into_response()),
+        Ok(None) => Ok(Redirect::to(return_to).into_response()),
         Err(refusal) => {
             refusal.note(&state, provider, &visitor).await?;
-            refusal.show(provider, &return_to)
+            refusal.show(provider, return_to)
         }
     }
 }
@@ -159,7 +159,7 @@ async fn unknown(state: &AppState, provider: &Provider, visitor: &Visitor) -> Ap
 async fn arrive(
     state: &AppState,
     provider: &Provider,
-    sign_in: SignIn,
+    sign_in: &SignIn,
     back: Back,
     session: Option<&Session>,
     visitor: &Visitor,
@@ -168,7 +168,7 @@ async fn arrive(
         return Ok(Err(Refusal::by_provider(&error)));
     }
     let Some(code) = back.code else { return Ok(Err(Refusal::by_provider("no code"))) };
-    let begun = begun(state, provider, Secret::new(back.state.unwrap_or_default()), &sign_in)?;
+    let begun = begun(state, provider, Secret::new(back.state.unwrap_or_default()), sign_in)?;
     let vouched = match provider.identify(&Answer { code, iss: back.iss }, &begun).await {
         Ok(vouched) => vouched,
         Err(error) => return Ok(Err(Refusal::of(&error, provider))),

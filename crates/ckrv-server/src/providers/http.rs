@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use openidconnect::http::StatusCode;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::redirect::Policy;
 
@@ -20,6 +21,9 @@ pub struct Http(reqwest::Client);
 pub enum HttpError {
     #[error("the request failed")]
     Request(#[from] reqwest::Error),
+    /// Such as proxies answer in place of what is behind them.
+    #[error("the answer is {0}")]
+    Unavailable(StatusCode),
     #[error("the answer is longer than {ANSWER_BYTES} bytes")]
     TooLong,
     #[error("the answer cannot be understood")]
@@ -41,7 +45,11 @@ impl Http {
         // The address may hold a code; the log has no use for it.
         let request = self.0.execute(request.try_into()?);
         let mut response = request.await.map_err(reqwest::Error::without_url)?;
-        let mut answer = openidconnect::http::Response::builder().status(response.status());
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(HttpError::Unavailable(status));
+        }
+        let mut answer = openidconnect::http::Response::builder().status(status);
         if let Some(headers) = answer.headers_mut() {
             *headers = std::mem::take(response.headers_mut());
         }

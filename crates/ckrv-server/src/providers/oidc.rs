@@ -111,7 +111,8 @@ impl Oidc {
     }
 
     pub async fn authorize_url(&self, begun: &Begun) -> Result<Url, ProviderError> {
-        let client = self.client(&*self.metadata().await?, begun);
+        let metadata = self.metadata().await?;
+        let client = self.client(&metadata, begun);
         let (state, nonce) = (begun.state.expose().to_owned(), begun.nonce.expose().to_owned());
         let verifier = PkceCodeVerifier::new(begun.verifier.expose().to_owned());
         let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
@@ -309,9 +310,6 @@ fn describe(error: &ClaimsVerificationError) -> String {
 fn discovery(error: &DiscoveryError<HttpError>) -> ProviderError {
     match error {
         DiscoveryError::Request(_) => ProviderError::Away(chain(error).into()),
-        DiscoveryError::Response(status, ..) if status.is_server_error() => {
-            ProviderError::Away(format!("its discovery document: {status}").into())
-        }
         DiscoveryError::Response(status, ..) => unsound(&format!("its discovery document: {status}")),
         _ => unsound(&chain(error)),
     }

@@ -36,6 +36,11 @@ pub async fn look(state: &AppState, token: &str, user: UserId) -> ApiResult<Offe
     if is_member || is_good(&found) { Ok(Offer { found, is_member }) } else { Err(gone()) }
 }
 
+/// Whether somebody of whom nothing is known yet could take this invitation.
+pub async fn is_open(system: &mut Tx, token: &str) -> ApiResult<bool> {
+    Ok(invitations::find(system, &tokens::hash(token)).await?.is_some_and(|found| is_good(&found)))
+}
+
 /// Makes the person a member, once. Who has taken the invitation and still belongs to the organization is answered the same again.
 pub async fn accept(state: &AppState, token: &str, who: &Joiner) -> ApiResult<Membership> {
     let (tx, joined) = take(state, token, who).await?;

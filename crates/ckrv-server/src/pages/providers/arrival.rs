@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::super::Visitor;
 use super::refusal::Refusal;
-use crate::auth::tokens;
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::{Tx, identities};
 use crate::error::{ApiError, ApiResult};
 use crate::providers::{Provider, SignUp, Vouched};
 use crate::state::AppState;
+use crate::teams::joining;
 
 /// Who is to be signed in: who is known by this identity, or, if the provider's may sign up, somebody new.
 pub async fn admit(
@@ -45,9 +45,9 @@ pub async fn admit(
 
 /// Whoever came by the link of an invitation is led back to it, and may take it there.
 async fn may_sign_up(tx: &mut Tx, provider: &Provider, return_to: &str) -> ApiResult<bool> {
-    match (provider.sign_up, return_to.strip_prefix("/invitations/")) {
+    match (provider.sign_up, return_to.strip_prefix(joining::PATH)) {
         (SignUp::Open, _) => Ok(true),
-        (SignUp::Invited, Some(token)) => Ok(identities::is_invitation(tx, &tokens::hash(token)).await?),
+        (SignUp::Invited, Some(token)) => joining::is_open(tx, token).await,
         (SignUp::Invited, None) => Ok(false),
     }
 }
