@@ -58,6 +58,7 @@ pub struct Standing {
 
 impl Standing {
     /// The same with what is said.
+    #[must_use]
     pub fn with(self, role: Option<Role>, suspended: Option<bool>) -> Self {
         Self { role: role.unwrap_or(self.role), suspended: suspended.unwrap_or(self.suspended) }
     }

@@ -71,7 +71,7 @@ pub async fn create(tx: &mut PgConnection, new: &NewInvitation<'_>) -> Result<In
     .bind(new.role.as_str())
     .bind(new.note)
     .bind(new.by.user().map(UserId::uuid))
-    .bind(new.by.service_account().map(|account| account.uuid()))
+    .bind(new.by.service_account().map(ServiceAccountId::uuid))
     .bind(limits::INVITATION_DAYS)
     .fetch_one(tx)
     .await?;

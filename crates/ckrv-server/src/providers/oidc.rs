@@ -272,9 +272,9 @@ impl Oidc {
     fn safe(metadata: Metadata) -> Result<Metadata, ProviderError> {
         let urls = [
             Some(metadata.authorization_endpoint().url()),
-            metadata.token_endpoint().map(|url| url.url()),
+            metadata.token_endpoint().map(openidconnect::TokenUrl::url),
             Some(metadata.jwks_uri().url()),
-            metadata.userinfo_endpoint().map(|url| url.url()),
+            metadata.userinfo_endpoint().map(openidconnect::UserInfoUrl::url),
         ];
         let safe = urls.into_iter().flatten().all(is_private);
         if safe { Ok(metadata) } else { Err(unsound("one of its endpoints is not encrypted")) }

@@ -48,14 +48,11 @@ fn may_be(name: &str, host: &GitHost) -> bool {
         return true;
     }
     let name = name.to_ascii_lowercase();
-    match host.known_as() {
-        Some(known) => name == known,
-        None => {
-            let bare =
-                name.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map_or(name.as_str(), |(bare, _)| bare);
-            bare == host.name()
-        }
+    if let Some(known) = host.known_as() {
+        return name == known;
     }
+    let bare = name.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map_or(name.as_str(), |(bare, _)| bare);
+    bare == host.name()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::http::streams::StreamSlot;
 use crate::state::AppState;
 
 /// Entries fetched at once.
-const FETCH: usize = 200;
+const FETCH: u32 = 200;
 
 /// The export cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ impl Export {
             serde_json::to_writer(&mut lines, &settled.entry).expect("an entry has only string keys");
             lines.push(b'\n');
         }
-        let is_last = self.fetched.len() < FETCH;
+        let is_last = self.fetched.len() < FETCH as usize;
         self.fetched.clear();
         if !is_last {
             self.auth.renew(&self.state).await?;
@@ -84,7 +84,7 @@ impl Export {
 
     async fn fetch(&mut self) -> ApiResult<()> {
         let mut tx = self.state.db.tenant(self.auth.org).await?;
-        self.fetched = audit_entries::settled(&mut tx, &self.filter, self.after, FETCH as i64).await?;
+        self.fetched = audit_entries::settled(&mut tx, &self.filter, self.after, i64::from(FETCH)).await?;
         tx.commit().await?;
         if let Some(last) = self.fetched.last() {
             self.after = last.place;
