@@ -260,8 +260,8 @@ fn teams(operation: &str) -> Option<Vec<Ask>> {
         "createInvitation" => {
             vec![own().json(json!({ "role": "viewer" })), own().takes_an_owner().json(json!({ "role": "owner" }))]
         }
-        // Whose link it is decides, and an API key is nobody's.
-        "acceptInvitation" => vec![own().by_person().json(json!({ "token": "quagga" })).answers(404)],
+        // The link is good, and who may take it is a member already: it is there for the keys that might not.
+        "acceptInvitation" => vec![own().by_person().json(json!({ "token": "quagga" })).answers(409)],
         "revokeInvitation" => vec![of_organization().path("id", "<invitation>")],
         "getProject" => vec![of_project().path("id", "<project>")],
         "createProject" => vec![own().json(json!({ "name": "quagga-new" }))],

@@ -61,6 +61,7 @@ fn by_user(operation: &Operation, ask: &Ask, stranger: &Stranger, scope: Scope) 
         Standing::NoOrg => Some(Expected::NoOrg),
         Standing::Theirs => match ask.about {
             About::Asker if operation.is_safe() => Some(Expected::NothingOfOurs),
+            About::Asker if ask.by_person && stranger.is_key() => Some(Expected::Forbidden),
             About::Asker => None,
             About::Project | About::Organization => Some(Expected::NotThere),
         },
