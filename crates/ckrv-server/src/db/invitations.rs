@@ -1,7 +1,7 @@
 //! Who was asked to join, by the hash of a link.
 
 use ckrv_types::identity::{Invitation, Role};
-use ckrv_types::{InvitationId, OrgId, UserId, limits};
+use ckrv_types::{InvitationId, OrgId, ServiceAccountId, UserId, limits};
 use sqlx::types::Uuid;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
