@@ -81,7 +81,7 @@ async fn supervise(config: SuperviseConfig) -> anyhow::Result<()> {
             control.stop(if told.await == SignalKind::interrupt() { Stop::Abandoned } else { Stop::Told });
         }
     });
-    let finished = supervise::run(config, control).await?;
+    let finished = Box::pin(supervise::run(config, control)).await?;
     tracing::info!(state = State::as_str(finished.state), sealed_seq = finished.sealed_seq, "finished");
     Ok(())
 }

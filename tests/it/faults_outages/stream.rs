@@ -55,7 +55,9 @@ async fn an_agent_that_fills_the_spool_waits_and_loses_no_line_and_is_not_taken_
     assert!(gate.noted("last").is_none() && printed() < LINES, "the agent did not have to wait");
     stack.start_server().await;
     succeeded_at_once(&stack.ended(job).await);
-    let lines = (1..=LINES).map(|number| format!("line {number} {padding}\n"));
-    assert!(stack.logs(job).await.out == lines.collect::<String>(), "lines were lost or repeated");
+    let wanted: Vec<String> = (1..=LINES).map(|number| format!("line {number} {padding}")).collect();
+    let got = stack.logs(job).await.out;
+    let differs = got.lines().zip(&wanted).position(|(got, wanted)| got != wanted);
+    assert_eq!((differs, got.lines().count()), (None, wanted.len()), "lines were lost or repeated");
     stack.holds(&[job]).await;
 }

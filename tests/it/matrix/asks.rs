@@ -73,7 +73,6 @@ impl Ask {
         Self { accept: Some(media_type), ..self }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a literal")]
     fn managed(self, otherwise: Expected) -> Self {
         Self { managed: Some(otherwise), ..self }
     }
@@ -90,6 +89,7 @@ impl Ask {
         Self { by_person: true, ..self }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a literal")]
     fn json(self, body: Value) -> Self {
         Self { body: Some(("application/json", body.to_string().into_bytes())), ..self }
     }
@@ -156,7 +156,7 @@ fn each_job() -> impl Iterator<Item = Ask> {
 fn jobs(operation: &str) -> Option<Vec<Ask>> {
     let spec = json!({ "repo": "https://example.com/team/app.git", "command": ["true"] });
     let asks = match operation {
-        "getJob" | "explainJob" | "listArtifacts" => each_job().collect(),
+        "getJob" | "explainJob" | "listArtifacts" | "followEvents" => each_job().collect(),
         "listJobs" => vec![own(), own().query("limit=200"), of_project().query("project=<project>")],
         "submitJob" => vec![
             own().json(json!({ "spec": spec })),
@@ -172,7 +172,6 @@ fn jobs(operation: &str) -> Option<Vec<Ask>> {
             of_project().path("id", "<job that is over>").path("name", "files/quagga.txt"),
             of_project().path("id", "<job that is archived>").path("name", "files/quagga.txt"),
         ],
-        "followEvents" => each_job().collect(),
         "streamLogs" => {
             let forms = ["text/event-stream", "application/x-ndjson", "text/plain"];
             forms.into_iter().flat_map(|form| each_job().map(move |ask| ask.accept(form))).collect()
@@ -184,7 +183,7 @@ fn jobs(operation: &str) -> Option<Vec<Ask>> {
 
 fn access(operation: &str) -> Option<Vec<Ask>> {
     let asks = match operation {
-        "whoAmI" | "listKeys" | "listRunners" => vec![own()],
+        "whoAmI" | "listKeys" | "listRunners" | "listCredentials" => vec![own()],
         // A person makes keys of their own without managing.
         "createKey" => vec![
             own().managed(Expected::Forbidden).json(json!({ "name": "quagga-new" })),
@@ -215,7 +214,6 @@ fn access(operation: &str) -> Option<Vec<Ask>> {
             own().accept("application/x-ndjson"),
             of_organization().query("after=<audit entry>").accept("application/x-ndjson"),
         ],
-        "listCredentials" => vec![own()],
         "createCredential" => {
             let new = |name: &str, more: (&str, &str)| {
                 let mut new = json!({

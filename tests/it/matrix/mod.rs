@@ -138,5 +138,5 @@ async fn refused_rightly(world: &World, asked: &mut [Asked<'_>]) -> Vec<String> 
 }
 
 fn join(lines: &[impl AsRef<str>]) -> String {
-    lines.iter().map(|line| format!("  {}\n", line.as_ref())).collect()
+    lines.iter().fold(String::new(), |all, line| all + "  " + line.as_ref() + "\n")
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 pub struct Names(BTreeMap<&'static str, String>);
 
 impl Names {
+    #[expect(clippy::needless_pass_by_value, reason = "an id or a literal")]
     pub fn add(&mut self, what: &'static str, name: impl ToString) {
         let before = self.0.insert(what, name.to_string());
         assert!(before.is_none(), "there are two of `{what}`");

@@ -186,7 +186,7 @@ async fn a_token_reaches_no_further_than_its_scopes() {
         let token = authority.token(&form).await.tokens().access;
         let job = SubmitJob { spec: ckrv_tests::replica::spec(), project: None };
         let submit = authority.http.post(authority.url("/v1/jobs")).json(&job);
-        let make = authority.http.post(authority.url("/v1/keys")).json(&json!({ "name": "a-key" }));
+        let make = authority.http.post(authority.url("/v1/projects")).json(&json!({ "name": "a-project" }));
         let submitted = Answer::of(submit.bearer_auth(&token)).await.status;
         (authority.knocks(&token).await, submitted, Answer::of(make.bearer_auth(&token)).await.status)
     };

@@ -92,8 +92,8 @@ async fn an_editors_program_submits_and_manages_nothing() {
     authority.person("eve", Role::Editor).await;
     let token = authority.login_of("eve").await.access;
     assert_eq!(submits(&authority, &token).await, 201);
-    let key = json!({ "name": "of-eve" });
-    let made = Answer::of(authority.http.post(authority.url("/v1/keys")).bearer_auth(&token).json(&key)).await;
+    let project = json!({ "name": "of-eve" });
+    let made = Answer::of(authority.http.post(authority.url("/v1/projects")).bearer_auth(&token).json(&project)).await;
     assert_eq!(made.status, 403, "{made:?}");
 }
 

@@ -138,7 +138,7 @@ impl Scene {
         }
         lose().await;
         for followed in followed {
-            followed.is_cut().await;
+            followed.gets_cut().await;
         }
         for (number, replica) in self.replicas().into_iter().enumerate() {
             for token in tokens {
@@ -194,7 +194,7 @@ const STREAMS: [(&str, &str); 4] = [
 
 impl Followed {
     /// It ends in time, and not as if all had been told.
-    async fn is_cut(self) {
+    async fn gets_cut(self) {
         let ended = tokio::time::timeout(EVERYWHERE, self.reading).await;
         let ended = ended.unwrap_or_else(|_| panic!("{} goes on", self.what)).expect("it is read");
         assert!(!ended.text.contains("event: end"), "{} says that the job is over: {}", self.what, ended.text);

@@ -86,10 +86,10 @@ async fn whoever_has_an_invitation_that_is_good_may_come_in_and_is_led_back_to_i
     let (ada, bob) =
         (people::add(&mut sql, org, "ada", Role::Owner).await, people::add(&mut sql, org, "bob", Role::Owner).await);
     for (token, until, revoked, by) in [
-        ("good", "infinity", None, ada),
-        ("late", "-infinity", None, ada),
-        ("revoked", "infinity", Some("now"), ada),
-        ("forsaken", "infinity", None, bob),
+        ("good", "tomorrow", None, ada),
+        ("late", "yesterday", None, ada),
+        ("revoked", "tomorrow", Some("now"), ada),
+        ("forsaken", "tomorrow", None, bob),
     ] {
         sqlx::query(
             "insert into invitations (id, org_id, token_hash, role, invited_by, expires_at, revoked_at, user_id)

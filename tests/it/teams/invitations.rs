@@ -72,7 +72,7 @@ async fn an_invitation_that_is_over_or_revoked_or_made_up_lets_nobody_in() {
     for _ in 0..2 {
         team.key().delete(&path).await.is(204);
     }
-    let made_up = format!("{}x", revoked);
+    let made_up = format!("{revoked}x");
     for link in [over.as_str(), &revoked, &made_up, "x", "/"] {
         let refused = eve.api.accepts(link).await.is(404);
         assert!(refused.text("hint").contains("a new one"), "{refused:?}");

@@ -83,7 +83,7 @@ impl Team {
 
     async fn sign_in(&self, person: &Person, login: &str) {
         let server: Url = self.stack.server_url().parse().unwrap();
-        let mut command = self.command(person, &["cloud", "login", "--server", server.as_str()]);
+        let mut command = Self::command(person, &["cloud", "login", "--server", server.as_str()]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         let code = loop {
@@ -99,7 +99,7 @@ impl Team {
         assert!(child.wait().await.unwrap().success(), "{rest}");
     }
 
-    fn command(&self, person: &Person, arguments: &[&str]) -> Command {
+    fn command(person: &Person, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("ckrv"));
         command.args(arguments).env_clear().current_dir(&person.home).stdin(Stdio::null()).kill_on_drop(true);
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", &person.home);
@@ -109,13 +109,13 @@ impl Team {
     }
 
     async fn says(&self, person: &Person, arguments: &[&str]) -> Said {
-        let output = tokio::time::timeout(JOB, self.command(person, arguments).output()).await;
+        let output = tokio::time::timeout(JOB, Self::command(person, arguments).output()).await;
         Said::new(arguments, output.expect("it ends").unwrap())
     }
 
     /// The same with something on stdin.
     async fn hears(&self, person: &Person, arguments: &[&str], stdin: &str) -> Said {
-        let mut command = self.command(person, arguments);
+        let mut command = Self::command(person, arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).await.unwrap();
         let output = tokio::time::timeout(JOB, child.wait_with_output()).await.expect("it ends").unwrap();

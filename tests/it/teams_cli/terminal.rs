@@ -23,12 +23,12 @@ fn has_terminal() -> bool {
 }
 
 /// Types `answer` when `question` is asked; what the terminal showed.
-async fn typed(team: &Team, person: &Person, arguments: &[&str], question: &str, answer: &str) -> Said {
+async fn typed(person: &Person, arguments: &[&str], question: &str, answer: &str) -> Said {
     let line = format!("{} {}", program("ckrv").display(), arguments.join(" "));
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
     // The same surroundings as everywhere else.
-    for (name, value) in team.command(person, &[]).as_std().get_envs() {
+    for (name, value) in Team::command(person, &[]).as_std().get_envs() {
         command.env(name, value.unwrap());
     }
     command.current_dir(&person.home).kill_on_drop(true);
@@ -66,10 +66,10 @@ async fn what_cannot_be_undone_is_asked_about() {
     team.says(&ada, &["key", "create", "laptop"]).await.exits(0);
     let revoke = ["key", "revoke", "laptop"];
     for answer in ["", "n", "no", "perhaps"] {
-        typed(&team, &ada, &revoke, "[y/N]", answer).await.exits(1).prints(&["nothing was done", "--yes"]);
+        typed(&ada, &revoke, "[y/N]", answer).await.exits(1).prints(&["nothing was done", "--yes"]);
     }
     assert!(!revoked(&team, &ada).await);
-    typed(&team, &ada, &revoke, "[y/N]", "yes").await.exits(0).prints(&["Revoke the key laptop (key-", "is revoked"]);
+    typed(&ada, &revoke, "[y/N]", "yes").await.exits(0).prints(&["Revoke the key laptop (key-", "is revoked"]);
     assert!(revoked(&team, &ada).await);
 }
 
@@ -82,9 +82,9 @@ async fn a_secret_that_is_typed_is_not_shown() {
     let ada = team.member("ada", Role::Owner).await;
     let key = team.says(&ada, &["key", "create", "laptop"]).await.exits(0).out.trim().to_owned();
     let set = ["profile", "set", "other", &team.stack.server_url()];
-    let said = typed(&team, &ada, &set, "API key: ", &key).await.exits(0).prints(&["profile `other` is written"]);
+    let said = typed(&ada, &set, "API key: ", &key).await.exits(0).prints(&["profile `other` is written"]);
     assert!(!said.out.contains(&key), "{said}");
     team.says(&ada, &["list", "--profile", "other"]).await.exits(0);
     let deploy = ["cloud", "credentials", "add", "x", "--kind", "deploy-key", "--host", "h", "--known-hosts", "key"];
-    typed(&team, &ada, &deploy, "cannot be typed", "").await.exits(2);
+    typed(&ada, &deploy, "cannot be typed", "").await.exits(2);
 }

@@ -246,9 +246,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn fails(outcome: Result<Member, Failure>) -> Box<crate::failure::Report> {
+    fn fails(outcome: Result<Member, Failure>) -> crate::failure::Report {
         match outcome {
-            Err(Failure::Told(report)) => report,
+            Err(Failure::Told(report)) => *report,
             Err(Failure::Unread) | Ok(_) => panic!("it does not fail"),
         }
     }

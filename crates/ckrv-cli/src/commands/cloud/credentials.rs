@@ -19,6 +19,9 @@ use crate::exit::ExitStatus;
 use crate::failure::{Failure, OrFail as _, Outcome};
 use crate::format::{Show, View, named as with_id, short};
 
+/// With a git token whose user is not named: hosts look at the token, and want some name beside it.
+const TOKEN_USER: &str = "x-access-token";
+
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The secret is read from stdin, or asked for at a terminal; it is never shown again. It is sent to its host and to no other. \
@@ -68,7 +71,7 @@ struct AddArgs {
     /// The one host that it is sent to: HOST or HOST:PORT; of a model key the provider's name or URL [default: NAME]
     #[arg(long, env = env::CREDENTIALS_HOST, required_if_eq_any([("kind", "git-token"), ("kind", "deploy-key")]))]
     host: Option<String>,
-    /// The user that a git token belongs to
+    /// The user that a git token is sent with [default: x-access-token, which most hosts take]
     #[arg(long, env = env::CREDENTIALS_USERNAME, value_name = "USER")]
     username: Option<String>,
     /// Limit it to the jobs of one project, by name or id
@@ -116,6 +119,8 @@ async fn add(args: AddArgs, context: &Context) -> Result<(), Failure> {
         None => None,
     };
     let host = host.unwrap_or_else(|| name.clone());
+    let is_token = CredentialKind::from(kind) == CredentialKind::GitToken;
+    let username = username.or_else(|| is_token.then(|| TOKEN_USER.to_owned()));
     let secret = secret(kind.into(), context)?;
     let new = CreateCredential { name, kind: kind.into(), host, username, project, known_hosts, secret };
     context.printer.show(&client.create_credential(&new).await?, context.format())
