@@ -187,7 +187,7 @@ async fn create_user(config: UserConfig) -> anyhow::Result<()> {
 
 async fn tiers(config: &TiersConfig) -> anyhow::Result<()> {
     let tiers = limits::tiers(&Db::new(&config.database)?).await?;
-    print(&tiers.iter().map(|tier| format!("{tier}\n")).collect::<String>())
+    print(&tiers.iter().fold(String::new(), |all, tier| format!("{all}{tier}\n")))
 }
 
 async fn set_limit(config: &SetLimitConfig) -> anyhow::Result<()> {

@@ -197,6 +197,7 @@ async fn note(tx: &mut Tx, org: Option<OrgId>, action: &str, detail: Value) -> R
 mod tests {
     use super::*;
 
+    #[expect(clippy::option_option, reason = "refused, unlimited, and a limit are three things")]
     fn as_stored(setting: Setting, whose: &Whose, text: &str) -> Option<Option<String>> {
         stored(setting, whose, &Limit::from(text)).ok()
     }
