@@ -237,7 +237,8 @@ async fn another_organization(stack: &Stack) -> Secret {
 async fn a_token_that_is_not_good_ends_with_4_and_is_not_repeated() {
     let stack = server().await;
     let stranger = tokens::random(TokenKind::Live, KeyId::new());
-    let mistyped = format!("{}0", &stack.keys.api_key.expose()[..stack.keys.api_key.expose().len() - 1]);
+    let (rest, last) = stack.keys.api_key.expose().split_at(stack.keys.api_key.expose().len() - 1);
+    let mistyped = format!("{rest}{}", if last == "0" { "1" } else { "0" });
     for token in [stranger.expose(), &mistyped, stack.keys.runner_token.expose(), "hunter2", "with space"] {
         let mut command = stack.ckrv_command(&["list"]);
         let output = command.env("CKRV_TOKEN", token).output().await.unwrap();
