@@ -47,22 +47,33 @@ impl<F: FnMut(Usage) + Send> Pumps<F> {
     pub async fn run(mut self, mut queue: mpsc::Receiver<Output>) -> Result<(), SpoolError> {
         loop {
             let due = self.stdout.due.into_iter().chain(self.stderr.due).min();
-            tokio::select! {
+            // What was written already goes first: a line whose rest waits in the queue is not left unfinished.
+            let output = tokio::select! {
+                biased;
                 output = queue.recv() => match output {
-                    Some(Output { stream: Stream::Stderr, bytes }) => self.stderr.push(&bytes).await?,
-                    Some(Output { bytes, .. }) => {
-                        self.stdout.push(&bytes).await?;
-                        if let Some(usage) = self.stdout.parser.usage() {
-                            (self.used)(usage);
-                        }
-                    }
+                    Some(output) => Some(output),
                     None => break,
                 },
-                () = at(due) => {
+                () = at(due) => None,
+            };
+            let began = Instant::now();
+            match output {
+                Some(Output { stream: Stream::Stderr, bytes }) => self.stderr.push(&bytes).await?,
+                Some(Output { bytes, .. }) => {
+                    self.stdout.push(&bytes).await?;
+                    if let Some(usage) = self.stdout.parser.usage() {
+                        (self.used)(usage);
+                    }
+                }
+                None => {
                     self.stdout.flush_if_due().await?;
                     self.stderr.flush_if_due().await?;
                 }
             }
+            // Waiting for room in the spool is no silence of the agent's.
+            let waited = began.elapsed();
+            self.stdout.due = self.stdout.due.map(|due| due + waited);
+            self.stderr.due = self.stderr.due.map(|due| due + waited);
         }
         self.stdout.end().await?;
         if let Some(usage) = self.stdout.parser.usage() {
@@ -162,6 +173,45 @@ mod tests {
             shown(&log),
             [(Stream::Stdout, "key: [redacted]".into()), (Stream::Stdout, "key: [redacted]".into())]
         );
+    }
+
+    /// One log in which a line was begun when the spool became full, and ended in what waited meanwhile.
+    async fn lines_around_a_full_spool() -> Vec<String> {
+        let (log, sender, mut running) = start("topsecret");
+        let piece = format!("gin\n{}\nbe", "-".repeat(60_000));
+        // Until it waits for longer than an unfinished line is held back.
+        while let Ok(sent) = tokio::time::timeout(4 * PARTIAL_LINE, sender.send(output(Stream::Stdout, &piece))).await {
+            sent.unwrap();
+        }
+        drop(sender);
+        let (mut texts, mut bytes) = (Vec::new(), Vec::new());
+        loop {
+            match log.spool.peek(&mut bytes).unwrap() {
+                Peek::Batch(batch) => {
+                    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+                    texts.extend(lines.map(|line| serde_json::from_slice::<Line>(line).unwrap().text));
+                    log.spool.acknowledge(batch, &bytes, batch.first_seq + batch.count).unwrap();
+                }
+                Peek::Empty => tokio::select! {
+                    () = log.spool.readable() => (),
+                    ended = &mut running => {
+                        ended.unwrap().unwrap();
+                        log.spool.close();
+                    }
+                },
+                Peek::End => return texts,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_whose_rest_waited_for_room_in_the_spool_stays_one_line() {
+        // Side by side, since whether it breaks would be a matter of luck.
+        for mut texts in futures::future::join_all((0..8).map(|_| lines_around_a_full_spool())).await {
+            assert_eq!((texts.remove(0), texts.pop().unwrap()), ("gin".to_owned(), "be".to_owned()));
+            let broken: Vec<_> = texts.iter().filter(|text| *text != "begin" && text.len() != 60_000).collect();
+            assert!(broken.is_empty(), "{broken:?} of {} lines", texts.len());
+        }
     }
 
     #[tokio::test]
