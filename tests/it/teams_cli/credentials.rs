@@ -18,7 +18,8 @@ async fn a_token_goes_in_by_stdin_and_is_never_shown_again() {
     let said = team.says(&ada, &["cloud", "credentials", "list"]).await.exits(0);
     let said = said.prints(&["github", "git-token", "github.com", "default"]);
     assert!(!said.out.contains(SECRET), "{said}");
-    let replaced = team.hears(&ada, &["cloud", "credentials", "replace", "github", "-o", "json"], "another-of-the-tests").await;
+    let replaced =
+        team.hears(&ada, &["cloud", "credentials", "replace", "github", "-o", "json"], "another-of-the-tests").await;
     assert_eq!(replaced.exits(0).json::<Credential>().version, 2);
     team.hears(&ada, &add, SECRET).await.exits(1);
     team.says(&ada, &["cloud", "credentials", "remove", "github"]).await.exits(0).tells(&["is removed"]);
