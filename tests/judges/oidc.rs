@@ -99,7 +99,7 @@ async fn oidc_provider_vouches_for_people_who_are_known_again_whatever_keys_it_h
         .await
         .expect("there is one");
     assert!(known.0.starts_with("http://127.0.0.1:"), "{known:?}");
-    assert_eq!((known.1.as_str(), known.2.as_deref()), ("ada-0815", Some("ada")));
+    assert_eq!((known.1.as_str(), known.2.as_deref()), ("ada", Some("ada.lovelace")));
 
     acme.tell("rotate", "rotated").await;
     let page = acme.comes(&mut Browser::new(), "ada").await;

@@ -35,9 +35,17 @@ pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserialize
     deserializer.deserialize_map(MapOnly(PhantomData))
 }
 
+/// The same for a field that may be absent or null.
+pub(crate) fn optional_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<Object<T>>::deserialize(deserializer).map(|read| read.map(|read| read.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::UpdateProject;
     use crate::job::SubmitJob;
 
     fn read(text: &str) -> Result<SubmitJob, serde_json::Error> {
@@ -53,6 +61,18 @@ mod tests {
             r#"{"spec": {"repo": "r", "limits": [1]}}"#,
             r#"{"spec": {"repo": "r", "retries": [1]}}"#,
         ] {
+            assert!(read(text).unwrap_err().to_string().contains("expected an object"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_may_be_absent_is_an_object_or_null() {
+        let read = |text| serde_json::from_str::<UpdateProject>(text);
+        for text in ["{}", r#"{"settings": null}"#] {
+            assert_eq!(read(text).unwrap().settings, None, "{text}");
+        }
+        assert_eq!(read(r#"{"settings": {"concurrency": 3}}"#).unwrap().settings.unwrap().concurrency, Some(3));
+        for text in [r#"{"settings": []}"#, r#"{"settings": [null, null]}"#] {
             assert!(read(text).unwrap_err().to_string().contains("expected an object"), "{text}");
         }
     }

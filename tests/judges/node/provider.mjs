@@ -23,7 +23,7 @@ function serve() {
     claims: { openid: ['sub'], email: ['email'], profile: ['name', 'preferred_username'] },
     findAccount: (_, id) => ({
       accountId: id,
-      claims: () => ({ sub: `${id}-0815`, name: `${id} Lovelace`, preferred_username: id, email: `${id}@example.com` }),
+      claims: () => ({ sub: id, name: `${id} Lovelace`, preferred_username: `${id}.lovelace`, email: `${id}@example.com` }),
     }),
     cookies: { keys: ['of these tests alone'] },
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' }] },

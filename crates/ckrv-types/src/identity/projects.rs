@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::ProjectId;
+use crate::object::{object, optional_object};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -56,7 +57,7 @@ pub struct CreateProject {
     /// 1 to 63 of `a-z 0-9 -`, unique in the organization.
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub settings: ProjectSettings,
 }
 
@@ -68,7 +69,7 @@ pub struct UpdateProject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub settings: Option<ProjectSettings>,
     /// The default project cannot be archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
