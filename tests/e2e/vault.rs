@@ -88,6 +88,6 @@ async fn a_pod_works_with_the_organizations_credentials_and_no_object_of_the_clu
     let mut sql = PgConnection::connect(release.stack.superuser_url().expose()).await.expect("the database answers");
     hits.extend(canaries.in_database(&mut sql).await);
     assert_eq!(hits, Vec::<String>::new());
-    assert_eq!(canaries.in_bytes("a place", MODEL_KEY.as_bytes()).len(), 1, "the search finds what is there");
+    assert!(!canaries.in_bytes("a place", MODEL_KEY.as_bytes()).is_empty(), "the search finds what is there");
     release.clean().await;
 }

@@ -9,7 +9,7 @@ use crate::duration::{age, moment, show};
 use crate::format::{Row, Show, View, named, short, since};
 
 impl Row for Project {
-    const HEADER: &'static [&'static str] = &["PROJECT", "NAME", "", "AGE", "AT ONCE", "SETTINGS", "STATE"];
+    const HEADER: &'static [&'static str] = &["PROJECT", "NAME", "AGE", "AT ONCE", "SETTINGS", "STATE"];
 
     fn id(&self) -> String {
         self.id.to_string()
@@ -19,11 +19,10 @@ impl Row for Project {
         vec![
             Cell::new(self.id),
             short(&self.name, 63),
-            Cell::new(if self.is_default { "default" } else { "" }),
             Cell::new(age(self.created_at)),
             Cell::new(self.settings.concurrency.map(|most| most.to_string()).unwrap_or_default()),
             short(&others(&self.settings), 80),
-            since("archived", self.archived_at),
+            if self.is_default { Cell::new("default") } else { since("archived", self.archived_at) },
         ]
     }
 }
