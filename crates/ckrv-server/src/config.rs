@@ -99,8 +99,14 @@ pub struct Config {
     #[arg(long, env = "CKRV_ORG_CREATION", value_enum, default_value_t = OrgCreation::Operator)]
     pub org_creation: OrgCreation,
 
-    /// Seconds after which a stream looks again whether whoever reads it still may.
-    #[arg(long, env = "CKRV_STREAM_RECHECK_SECONDS", default_value_t = ckrv_types::limits::STREAM_RECHECK_SECONDS)]
+    /// Seconds after which a stream looks again whether whoever reads it still may (1 to 45).
+    // With the 10 s that a credential is believed for, who may no longer read is gone within a minute.
+    #[arg(
+        long,
+        env = "CKRV_STREAM_RECHECK_SECONDS",
+        default_value_t = ckrv_types::limits::STREAM_RECHECK_SECONDS,
+        value_parser = clap::value_parser!(u64).range(1..=45),
+    )]
     pub stream_recheck_seconds: u64,
 
     /// Seconds of silence after which a worker or a runner is lost.

@@ -52,16 +52,13 @@ async fn a_passphrase_opens_a_login() {
 const SESSION: &str =
     "echo keyring-password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1 && exec \"$@\"";
 
-/// Whether this machine has what makes such a session.
-#[expect(clippy::print_stdout, reason = "why a test is skipped")]
-fn has_keyring() -> bool {
+/// Such a session takes programs that not every machine has.
+fn needs_keyring() {
     let search = std::env::var_os("PATH").unwrap();
     let is_there = |program: &str| std::env::split_paths(&search).any(|folder| folder.join(program).is_file());
-    let missing = ["dbus-run-session", "gnome-keyring-daemon"].into_iter().find(|program| !is_there(program));
-    if let Some(missing) = missing {
-        println!("skipped: {missing} is not installed (apt-get install gnome-keyring dbus)");
-    }
-    missing.is_none()
+    let missing: Vec<_> =
+        ["dbus-run-session", "gnome-keyring-daemon"].into_iter().filter(|program| !is_there(program)).collect();
+    assert!(missing.is_empty(), "{missing:?} missing: `scripts/needs keyring` installs them, as `make test` does");
 }
 
 /// Runs a shell script where there is a keyring. `CKRV` and `SERVER` are set.
@@ -79,9 +76,7 @@ async fn in_session(desk: &Desk, script: &str) -> Said {
 
 #[tokio::test]
 async fn the_secret_service_keeps_the_key_of_a_login() {
-    if !has_keyring() {
-        return;
-    }
+    needs_keyring();
     let desk = Desk::bare().await;
     let script = "$CKRV cloud login --server $SERVER; $CKRV list; $CKRV cloud whoami; cp $CKRV_HOME/credentials/default kept; \
                   $CKRV cloud logout; if $CKRV list; then exit 9; else test $? = 4; fi; cp kept $CKRV_HOME/credentials/default; \

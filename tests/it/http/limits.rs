@@ -33,6 +33,37 @@ async fn a_key_has_so_many_requests_a_minute_over_all_replicas() {
 }
 
 #[tokio::test]
+async fn a_key_is_granted_exactly_as_many_requests_as_allowed_when_all_come_at_once() {
+    let plain = Plain::with(&["--rate-per-key", "20"]).await;
+    let other = plain.installation.another_replica_with(Loops::Off, &["--rate-per-key", "20"]).await;
+    let urls = [plain.url("/v1/whoami"), other.url().join("/v1/whoami").unwrap().to_string()];
+    let ask = |url: &String| plain.http.get(url).bearer_auth(plain.key()).send();
+    let begun = std::time::Instant::now();
+    let answers = futures::future::join_all(urls.iter().cycle().take(60).map(ask)).await;
+    let granted = answers.iter().filter(|answer| answer.as_ref().unwrap().status() == StatusCode::OK).count();
+    // One more is granted every three seconds.
+    let refilled = usize::try_from(begun.elapsed().as_secs() / 3).unwrap() + 1;
+    assert!((20..=20 + refilled).contains(&granted), "{granted} of 60");
+}
+
+#[tokio::test]
+async fn the_authorization_server_has_the_same_limit_by_address() {
+    let plain = Plain::with(&["--rate-per-address", "3"]).await;
+    let ask = async |path: &str| {
+        let form = [("client_id", "ckrv-cli"), ("grant_type", "refresh_token"), ("refresh_token", "guess")];
+        plain.http.post(plain.url(path)).form(&form).send().await.unwrap()
+    };
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/token"] {
+        assert_ne!(ask(path).await.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/device_authorization"] {
+        let refused = ask(path).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert!(header(&refused, "retry-after").parse::<u64>().is_ok_and(|wait| wait <= 20), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_has_so_many_requests_a_minute_before_anybody_looks_at_its_credential() {
     let plain = Plain::with(&["--rate-per-address", "3"]).await;
     for _ in 0..3 {

@@ -40,6 +40,23 @@ async fn every_refusal_is_a_problem_that_names_the_request() {
 }
 
 #[tokio::test]
+async fn a_fault_of_ours_is_told_in_fixed_words_and_by_its_request_and_nothing_of_it_is_shown() {
+    let plain = Plain::with(&[]).await;
+    let mut sql = plain.installation.sql().await;
+    sqlx::raw_sql("alter table projects rename column settings to no_column_of_ours").execute(&mut sql).await.unwrap();
+    let response = plain.http.get(plain.url("/v1/projects")).bearer_auth(plain.key()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let text = response.text().await.unwrap();
+    let problem: Problem = serde_json::from_str(&text).unwrap();
+    assert_eq!((problem.code, problem.request_id.as_deref()), (ProblemCode::Internal, Some(id.as_str())));
+    assert_eq!(problem.detail.as_deref(), Some("Something went wrong on our side; it has been logged."));
+    for ours in ["settings", "column", "projects", "select", "42703", ".rs"] {
+        assert!(!text.contains(ours), "`{ours}` is in {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_method_that_a_path_does_not_have_is_answered_with_those_it_has() {
     let plain = Plain::with(&[]).await;
     let response = plain.http.delete(plain.url("/v1/jobs")).send().await.unwrap();

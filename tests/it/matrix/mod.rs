@@ -16,10 +16,11 @@ mod scenery;
 mod strangers;
 mod world;
 
+use ckrv_types::identity::Scope;
 use futures::StreamExt as _;
 
 use self::asks::{Ask, asks};
-use self::contract::{Operation, operations};
+use self::contract::{Need, Operation, operations};
 use self::expected::{Expected, expected};
 use self::strangers::Stranger;
 use self::world::World;
@@ -94,6 +95,24 @@ async fn no_stranger_is_let_in_anywhere() {
         join(&refused)
     );
     assert!(faults.len() >= EXCEPTIONS.len(), "some exception is none any more: take it from the list");
+}
+
+/// What the matrix expects follows from what the handlers themselves say. So that a handler which says too little is seen, what
+/// anybody may ask, and what the scope `read` may change, is said here once more.
+#[test]
+fn a_route_needs_a_credential_and_a_change_more_than_reading_unless_it_is_known_not_to() {
+    const OF_ANYBODY: [&str; 8] =
+        ["alive", "authorizationServer", "authorizeDevice", "health", "jwks", "ready", "revoke", "token"];
+    // Of one's own, and judged by what the person may.
+    const BY_READERS: [&str; 6] =
+        ["acceptInvitation", "createKey", "createOrg", "removeMember", "revokeKey", "rotateKey"];
+    let mut operations = operations();
+    operations.sort_by(|one, other| one.id.cmp(&other.id));
+    let ids = |all: Vec<&Operation>| all.into_iter().map(|operation| operation.id.clone()).collect::<Vec<_>>();
+    let public = operations.iter().filter(|operation| operation.need == Need::Nothing).collect();
+    assert_eq!(ids(public), OF_ANYBODY);
+    let lax = |operation: &&Operation| !operation.is_safe() && operation.need == Need::User(Scope::Read);
+    assert_eq!(ids(operations.iter().filter(lax).collect()), BY_READERS);
 }
 
 /// How each route is asked; there must be a way for each.

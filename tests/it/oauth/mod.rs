@@ -13,6 +13,7 @@ mod consent;
 mod device;
 mod discovery;
 mod guesses;
+mod other_clients;
 mod outage;
 mod polls;
 mod refresh;

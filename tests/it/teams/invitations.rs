@@ -24,6 +24,13 @@ async fn who_has_the_link_joins_as_what_it_says() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_good_for_a_week() {
+    let team = Team::start().await;
+    team.key().invites("viewer").await;
+    assert_eq!(team.authority.value("select expires_at - created_at from invitations").await, "7 days");
+}
+
+#[tokio::test]
 async fn the_last_part_of_the_link_is_enough() {
     let team = Team::start().await;
     let (_, link) = team.key().invites("viewer").await;

@@ -40,7 +40,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// RFC 8628, section 3.2.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 struct DeviceAuthorization {
     /// For the program alone.
     device_code: String,

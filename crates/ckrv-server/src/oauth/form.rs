@@ -1,6 +1,7 @@
 //! What a program sends: a form, each parameter at most once, and which client it says that it is.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use url::form_urlencoded;
@@ -15,8 +16,15 @@ use crate::state::AppState;
 const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// Parameters by name. One without a value is as good as none (RFC 6749, section 3.2); who knows not a name, ignores it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Params(HashMap<String, String>);
+
+/// Their names alone: values are tokens, codes and verifiers.
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Params {
     pub fn parse(encoded: &[u8]) -> Result<Self, Refusal> {

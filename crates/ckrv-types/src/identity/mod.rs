@@ -166,13 +166,20 @@ pub struct Membership {
 }
 
 /// A thing with its token, which is shown this one time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WithToken<T> {
     #[serde(flatten)]
     pub item: T,
     /// Shown once; only its hash is kept.
     pub token: String,
+}
+
+/// Without the token.
+impl<T: fmt::Debug> fmt::Debug for WithToken<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.item.fmt(f)
+    }
 }
 
 /// What `ckrv-server admin bootstrap` made, with the tokens that are shown this one time.
