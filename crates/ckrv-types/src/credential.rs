@@ -106,7 +106,8 @@ impl GitHost {
         // What the URL standard reads as something else (`0x7f.1`, `ä.example`) is not what somebody wrote here.
         let as_written = url::Host::parse(&written).is_ok_and(|read| read.to_string().eq_ignore_ascii_case(&written));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte);
-        let fits = as_written && bare.bytes().all(plain) && !bare.starts_with('-');
+        // A repository's URL has no dot at the end of its host either.
+        let fits = as_written && bare.bytes().all(plain) && !bare.starts_with('-') && !bare.ends_with('.');
         fits.then(|| Self { host: bare.to_ascii_lowercase(), port })
     }
 

@@ -54,6 +54,8 @@ pub enum RepoUrlError {
     NoHost,
     #[error("`{0}` is not a public address, which this installation does not allow")]
     PrivateAddress(String),
+    #[error("must not have a dot at the end of its host; write `{0}`")]
+    TrailingDot(String),
     #[error("needs the repository's path after the host")]
     NoPath,
     #[error("must not have a query or fragment")]
@@ -218,14 +220,22 @@ fn redacted(text: &str) -> String {
 }
 
 fn check_host(host: Option<Host<String>>, kind: RepoKind, policy: &RepoPolicy) -> Result<String, RepoUrlError> {
-    let host = match host.ok_or(RepoUrlError::NoHost)? {
+    let host = host.ok_or(RepoUrlError::NoHost)?;
+    // The same host under a name that nothing else knows it by: credentials are bound to it without the dot, and so are the
+    // addresses that git is held to.
+    if let Host::Domain(name) = &host
+        && let Some(bare) = name.strip_suffix('.')
+    {
+        return Err(RepoUrlError::TrailingDot(bare.trim_end_matches('.').to_owned()));
+    }
+    let host = match host {
         // For schemes that the URL standard does not know (ssh) an address stays a name: read it again.
         Host::Domain(name) if kind == RepoKind::Ssh => Host::parse(&name).map_err(|_| RepoUrlError::Malformed(name))?,
         other => other,
     };
     let (name, public) = match host {
         Host::Domain(name) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let name = name.to_ascii_lowercase();
             if name.is_empty() || name.starts_with('-') || name.contains('%') {
                 return Err(RepoUrlError::Malformed(name));
             }
@@ -324,6 +334,27 @@ mod tests {
                 .replace("\\r", "\r");
             assert!(RepoUrl::parse(&text, &RepoPolicy::public()).is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn a_host_with_a_dot_at_its_end_is_refused_and_the_other_spelling_named() {
+        for text in [
+            "https://git.example.com./a/b",
+            "https://git.example.com.:8443/a/b",
+            "ssh://git@git.example.com./a/b",
+            "git@git.example.com.:a/b",
+        ] {
+            for policy in [RepoPolicy::public(), RepoPolicy::embedded()] {
+                let error = RepoUrl::parse(text, &policy).unwrap_err();
+                assert_eq!(error, RepoUrlError::TrailingDot("git.example.com".to_owned()), "{text}");
+            }
+        }
+        // Also of addresses, which the URL standard reads without it.
+        assert!(RepoUrl::parse("ssh://git@8.8.8.8./a/b", &RepoPolicy::public()).is_err());
+        assert_eq!(
+            RepoUrl::parse("https://8.8.8.8./a/b", &RepoPolicy::public()).unwrap().as_str(),
+            "https://8.8.8.8/a/b"
+        );
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct ModelKey {
     /// The only place that it is ever sent to; none: the provider's own.
     pub base_url: Option<Url>,
     pub key: Secret,
+    /// By the job's organization; otherwise the runner's own.
+    is_given: bool,
 }
 
 #[derive(Deserialize)]
@@ -131,7 +133,8 @@ impl Secrets {
                     Entry::Git(entry) => secrets.add_git(&name, entry.beside(path), readers, refused)?,
                     Entry::Model(ModelEntry { provider, base_url, key }) => {
                         let provider = Some(provider);
-                        secrets.models.push(ModelKey { name: name.clone(), provider, base_url, key });
+                        let name = name.clone();
+                        secrets.models.push(ModelKey { name, provider, base_url, key, is_given: false });
                     }
                 }
             }
@@ -183,7 +186,7 @@ impl Secrets {
                 let base_url = (!is_provider).then(|| Url::parse(&given.host)).transpose();
                 let base_url = base_url.map_err(|_| "is bound to what is no address")?;
                 let provider = is_provider.then(|| given.host.clone());
-                self.models.push(ModelKey { name, provider, base_url, key: secret });
+                self.models.push(ModelKey { name, provider, base_url, key: secret, is_given: true });
                 return Ok(());
             }
             CredentialKind::GitToken => {
@@ -213,12 +216,12 @@ impl Secrets {
         credentials
     }
 
-    /// The key for a provider's models: one that the job names, or else the first; one for whichever is at its address comes
-    /// after those for the provider.
+    /// The key for a provider's models: one that the job names, or else one that its organization has given; of those, one for
+    /// whichever is at its address comes after those for the provider.
     pub fn model(&self, provider: &str, names: &[String]) -> Option<&ModelKey> {
         let mut fitting: Vec<&ModelKey> =
             self.models.iter().filter(|model| model.provider.as_deref().is_none_or(|of| of == provider)).collect();
-        fitting.sort_by_key(|model| (!names.contains(&model.name), model.provider.is_none()));
+        fitting.sort_by_key(|model| (!names.contains(&model.name), !model.is_given, model.provider.is_none()));
         fitting.first().copied()
     }
 
@@ -344,6 +347,16 @@ mod tests {
         let gateway = secrets.model("anthropic", &["gateway".to_owned()]).unwrap();
         assert_eq!(gateway.base_url.as_ref().unwrap().as_str(), "https://gateway.example/x");
         assert_eq!(secrets.model("openai", &[]).unwrap().name, "gateway");
+    }
+
+    #[test]
+    fn a_gateway_that_the_organization_gives_goes_before_the_runners_own_key_unless_the_job_names_that() {
+        let secrets = load("claude: {model: {provider: anthropic, key: own-claude}}")
+            .unwrap()
+            .with_given(&[given("gateway", CredentialKind::ModelKey, "https://gateway.example/x", "given-gateway")])
+            .unwrap();
+        assert_eq!(secrets.model("anthropic", &[]).unwrap().name, "gateway");
+        assert_eq!(secrets.model("anthropic", &["claude".to_owned()]).unwrap().name, "claude");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ckrv_types::credential::GitHost;
 use ckrv_types::repo_url::RepoKind;
 use ckrv_types::{RepoUrl, Secret};
 use tempfile::NamedTempFile;
-use url::Url;
+use url::{Position, Url};
 
 use super::address::Pin;
 use super::call::Call;
@@ -103,19 +103,18 @@ impl Access {
 
     /// git's own `store` helper reads the login from a file and gives it to that protocol, host and port alone.
     fn use_password(&mut self, url: &RepoUrl, username: &str, password: &Secret, private: &Path) -> io::Result<()> {
-        let refused = |()| io::Error::new(io::ErrorKind::InvalidInput, "the URL cannot carry a login");
-        let mut login = Url::parse(url.as_str()).map_err(io::Error::other)?;
-        login.set_path("");
-        login.set_username(username).map_err(refused)?;
-        login.set_password(Some(password.expose())).map_err(refused)?;
+        let place = Url::parse(url.as_str()).map_err(io::Error::other)?;
+        let encoded = percent_encoded(password.expose());
         let mut file = private_file(private)?;
-        writeln!(file, "{}", login.as_str().trim_end_matches('/'))?;
+        // Not by `Url`, which takes a `%` for the beginning of something that is encoded already.
+        let host = &place[Position::BeforeHost..Position::AfterPort];
+        writeln!(file, "{}://{}:{encoded}@{host}", place.scheme(), percent_encoded(username))?;
         self.config.push(("credential.helper", format!("store --file={}", shell_word(&file.path().to_string_lossy()))));
         self.files.push(file);
         let pair = format!("{username}:{}", password.expose());
         self.secrets.extend([
             base64::engine::general_purpose::STANDARD.encode(pair),
-            login.password().unwrap_or_default().to_owned(),
+            encoded,
             password.expose().to_owned(),
         ]);
         Ok(())
@@ -186,6 +185,15 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// All but the unreserved characters (RFC 3986, section 2.3): git decodes whatever stands behind a `%`.
+fn percent_encoded(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    });
+    encoded.collect()
+}
+
 /// ssh fills in what stands behind a `%`.
 fn ssh_path(path: &Path) -> String {
     path.to_string_lossy().replace('%', "%%")
@@ -193,6 +201,8 @@ fn ssh_path(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use ckrv_types::repo_url::RepoPolicy;
 
     use super::*;
@@ -225,6 +235,32 @@ mod tests {
         assert!(GitCredential::for_url(&all, &url("http://forge.example/a/b")).is_none());
         assert!(GitCredential::for_url(&all, &url("ssh://git@forge.example/a/b")).is_none());
         assert!(GitCredential::for_url(&all, &url("http://127.0.0.1:8080/a/b")).is_some());
+    }
+
+    #[test]
+    fn git_reads_every_login_as_it_was_given() {
+        for (username, secret) in [
+            ("bot", "a%20b%41%"),
+            ("50%25", "p@ss/w:rd?#[x]"),
+            ("döner@example.com", "pässwörd €"),
+            ("a/b c", "-._~&=+$,;'\"\\"),
+        ] {
+            let (folder, url) = (tempfile::tempdir().unwrap(), url("https://forge.example:8443/a/b"));
+            let login = GitLogin::Password { username: username.to_owned(), password: Secret::new(secret) };
+            let credential = GitCredential { login, ..password("forge.example") };
+            let access = Access::prepare(&url, None, Some(&credential), folder.path()).unwrap();
+            let mut git = Command::new("git")
+                .args(["credential-store", "--file"])
+                .arg(access.files[0].path())
+                .arg("get")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            git.stdin.take().unwrap().write_all(b"protocol=https\nhost=forge.example:8443\n\n").unwrap();
+            let said = String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap();
+            assert_eq!(said, format!("username={username}\npassword={secret}\n"));
+        }
     }
 
     #[test]
