@@ -15,13 +15,14 @@ use serde_json::json;
 
 use crate::auth::tokens::{InvalidSecretKey, Signer};
 use crate::auth::{KeyOwner, passwords, tokens};
-use crate::config::RotateConfig;
+use crate::config::{ForgetConfig, RotateConfig};
 use crate::db::accounts::{self, NewAccount};
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::keys::{self, NewKey};
 use crate::db::{Db, Tx, orgs, runners};
-use crate::vault::keyring::{Keyring, KeyringError};
-use crate::vault::rotate::Rotated;
+use crate::vault::keyring::{self, Keyring, KeyringError};
+use crate::vault::keys::KeyEncryption as _;
+use crate::vault::rotate::{self, Rotated, Turn};
 use crate::vault::{Vault, VaultError};
 
 /// Why nothing was made.
@@ -109,6 +110,8 @@ pub enum RotateError {
     SecretKey(#[from] InvalidSecretKey),
     #[error("the vault's keys cannot be used")]
     Keys(#[from] KeyringError),
+    #[error("another rotation is under way: wait for its end")]
+    Underway,
     #[error("it ended before all was done; run it again")]
     Vault(#[from] VaultError),
 }
@@ -116,14 +119,45 @@ pub enum RotateError {
 /// Seals all data keys of the vault by the current key, and, if that is wanted, all secrets by new data keys.
 pub async fn rotate_vault_key(db: &Db, config: &RotateConfig) -> Result<Rotated, RotateError> {
     let keyring = Keyring::load(&config.vault, &Signer::new(&config.secret_key)?)?;
-    let vault = Vault::new(Arc::new(keyring));
+    let turn = Turn::take(db).await.map_err(VaultError::from)?.ok_or(RotateError::Underway)?;
+    let rotated = seal_anew(db, &Vault::new(Arc::new(keyring)), config.data_keys).await;
+    turn.end().await;
+    Ok(rotated?)
+}
+
+async fn seal_anew(db: &Db, vault: &Vault, data_keys: bool) -> Result<Rotated, VaultError> {
     let rotated = vault.rotate(db).await?;
-    if !config.data_keys {
+    if !data_keys {
         return Ok(rotated);
     }
     let Rotated { secrets, mut unreadable, .. } = vault.rotate_data_keys(db).await?;
     unreadable.extend(rotated.unreadable);
     Ok(Rotated { secrets, unreadable, ..rotated })
+}
+
+/// Why nothing was removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    #[error("CKRV_SECRET_KEY cannot be used")]
+    SecretKey(#[from] InvalidSecretKey),
+    #[error("the vault's keys cannot be used")]
+    Keys(#[from] KeyringError),
+    #[error("the key `{0}` is not lost: it is listed. Take it off the list first if its credentials are to be removed")]
+    Listed(String),
+    #[error("the key `{0}` is not lost: it is derived from CKRV_SECRET_KEY")]
+    Derived(String),
+    #[error("the database did not answer as it should")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Removes what a lost key of the vault has sealed; how many credentials there were.
+pub async fn forget_vault_key(db: &Db, config: &ForgetConfig) -> Result<usize, ForgetError> {
+    let keyring = Keyring::load(&config.vault, &Signer::new(&config.secret_key)?)?;
+    if keyring.knows(&config.id) {
+        let id = config.id.clone();
+        return Err(if keyring::is_derived(&id) { ForgetError::Derived(id) } else { ForgetError::Listed(id) });
+    }
+    Ok(rotate::forget(db, &config.id).await?)
 }
 
 /// A person who is to sign in by a password.

@@ -44,6 +44,7 @@ pub struct Config {
 
     /// Signs workers' tokens, makes refresh tokens, and encrypts the keys that access tokens are signed with, and
     /// credentials where there is no vault key: 64 hex digits. Keep it, the same for all replicas; a new one ends every running attempt's credentials.
+    /// Before you replace it, configure a vault key and run `ckrv-server admin rotate-vault-key`.
     #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
     pub secret_key: Secret,
 
@@ -246,6 +247,13 @@ pub struct RotateConfig {
 pub struct ForgetConfig {
     #[command(flatten)]
     pub database: DatabaseConfig,
+
+    #[command(flatten)]
+    pub vault: VaultConfig,
+
+    /// As the servers have it: 64 hex digits.
+    #[arg(long, env = "CKRV_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Secret,
 
     /// Id of the key that is lost.
     pub id: String,

@@ -17,7 +17,6 @@ use ckrv_server::config::{
 use ckrv_server::db::Db;
 use ckrv_server::http::openapi;
 use ckrv_server::teams::operator::{self, Who};
-use ckrv_server::vault::rotate;
 use ckrv_server::{admin, migrate, serve};
 use ckrv_types::{Secret, UserId};
 use clap::{Parser, Subcommand};
@@ -230,7 +229,7 @@ async fn rotate_vault_key(config: &RotateConfig) -> anyhow::Result<()> {
 }
 
 async fn forget_vault_key(config: &ForgetConfig) -> anyhow::Result<()> {
-    let removed = rotate::forget(&Db::new(&config.database)?, &config.id).await?;
+    let removed = admin::forget_vault_key(&Db::new(&config.database)?, config).await?;
     print(&format!("credentials: {removed}\n"))
 }
 

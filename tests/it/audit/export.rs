@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ckrv_server::db::audit;
+use ckrv_server::db::{audit, audit_entries};
 use ckrv_types::audit::AuditEntry;
 use ckrv_types::{AuditId, ProblemCode};
 
@@ -39,6 +39,39 @@ async fn what_commits_late_is_in_the_next_export_and_nothing_younger_was_told_be
     late.commit().await.unwrap();
     let after = auditor.export(&format!("{ONLY}&after={}", before[0].id)).await;
     assert_eq!(subjects(&after), ["late", "quick"]);
+}
+
+#[tokio::test]
+async fn an_export_behind_an_entry_that_is_not_settled_yet_is_refused_until_it_is() {
+    let auditor = Auditor::new().await;
+    let mut late = auditor.on.state().db.tenant(auditor.org()).await.unwrap();
+    audit::write(&mut late, &entry(Some(auditor.org()), "test.done", "late")).await.unwrap();
+    auditor.write("test.done", &["quick"]).await;
+    let after = format!("{ONLY}&after={}", auditor.page(ONLY).await.items[0].id);
+    let problem = auditor.refusal(&after, "application/x-ndjson").await;
+    assert_eq!(problem.code, ProblemCode::Unavailable);
+    assert!(problem.detail.unwrap().contains("not settled yet"));
+    late.commit().await.unwrap();
+    assert_eq!(subjects(&auditor.export(ONLY).await), ["late", "quick"]);
+    assert!(auditor.export(&after).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_that_was_loaded_from_a_cluster_that_had_counted_further_is_not_exported_until_it_is_renumbered() {
+    let auditor = Auditor::new().await;
+    auditor.write("test.done", &["first", "second"]).await;
+    let before = auditor.export(ONLY).await;
+    let mut sql = auditor.on.sql().await;
+    // As from a dump.
+    sqlx::query("update audit_log set xact = xact + 1000000000").execute(&mut sql).await.unwrap();
+    let problem = auditor.refusal(ONLY, "application/x-ndjson").await;
+    assert_eq!(problem.code, ProblemCode::Unavailable);
+    assert!(problem.detail.unwrap().contains("another PostgreSQL"));
+    sqlx::query(audit_entries::RENUMBER).execute(&mut sql).await.unwrap();
+    auditor.write("test.done", &["third"]).await;
+    assert_eq!(subjects(&auditor.export(ONLY).await), ["first", "second", "third"]);
+    let behind = format!("{ONLY}&after={}", before[1].id);
+    assert_eq!(subjects(&auditor.export(&behind).await), ["third"]);
 }
 
 #[tokio::test]

@@ -49,6 +49,17 @@ async fn the_operator_reads_what_concerns_no_organization_and_goes_on_from_there
 }
 
 #[tokio::test]
+async fn a_log_whose_order_is_lost_is_not_printed_and_the_statement_is_named_that_mends_it() {
+    let auditor = Auditor::new().await;
+    auditor.write("test.done", &["one"]).await;
+    let moved = "update audit_log set xact = xact + 1000000000";
+    sqlx::query(moved).execute(&mut auditor.on.sql().await).await.unwrap();
+    let output = printed(&auditor, &[]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("execute `update audit_log set xact"), "{said}");
+}
+
+#[tokio::test]
 async fn an_organization_or_entry_that_is_not_there_is_said_so() {
     let auditor = Auditor::new().await;
     let unknown = ckrv_types::AuditId::new().to_string();

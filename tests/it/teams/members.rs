@@ -134,6 +134,12 @@ async fn anybody_may_leave() {
         assert_eq!(who.api.knocks().await, 401);
     }
     assert_eq!(team.audited("member.left").await, 3);
+    let names: Vec<Option<String>> =
+        sqlx::query_scalar("select actor_name from audit_log where action = 'member.left' order by xact")
+            .fetch_all(&mut team.on().sql().await)
+            .await
+            .unwrap();
+    assert!(names.iter().all(Option::is_some), "who left is told by name: {names:?}");
 }
 
 #[tokio::test]

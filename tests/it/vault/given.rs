@@ -66,6 +66,50 @@ async fn the_one_worker_of_an_attempt_is_given_what_the_job_needs_and_names_and_
 }
 
 #[tokio::test]
+async fn what_is_replaced_while_an_attempt_begins_is_told_once_more_and_what_is_replaced_later_not_given() {
+    let on = Installation::new(Loops::On).await;
+    let (api, runner) = (api(&on), on.runner(8).await);
+    let forge = api.create(&git_token("forge", "git.example.com", "first-token")).await.credential();
+    let job = submit(&on.client(), of_forge(&[])).await.id;
+    let assignment = assignment_of(&runner, job).await;
+    let worker = start(&on.replica, &assignment, 1).await.unwrap();
+    assert_eq!(given(&worker), [("forge", "first-token")]);
+    api.replace(&forge, "second-token").await.credential();
+    for _ in 0..2 {
+        assert_eq!(given(&start(&on.replica, &assignment, 1).await.unwrap()), [("forge", "second-token")]);
+    }
+    worker.beat(WorkerPhase::Running).await.unwrap();
+    api.replace(&forge, "third-token").await.credential();
+    assert_eq!(given(&start(&on.replica, &assignment, 1).await.unwrap()), [], "it is at work");
+    let entries = audited(&mut on.sql().await, on.keys().org).await;
+    let versions: Vec<_> = entries
+        .iter()
+        .filter(|(action, _)| action == "credential.used")
+        .map(|(_, detail)| detail["version"].clone())
+        .collect();
+    assert_eq!(versions, [json!(1), json!(2)]);
+}
+
+#[tokio::test]
+async fn the_worker_of_a_revoked_runner_begins_nothing() {
+    let on = Installation::new(Loops::On).await;
+    let (api, client) = (api(&on), on.client());
+    let runner = on.runner(8).await;
+    api.create(&git_token("forge", "git.example.com", "of-the-forge")).await.credential();
+    let (first, second) = (submit(&client, of_forge(&[])).await.id, submit(&client, of_forge(&[])).await.id);
+    let (begun, waiting) = (assignment_of(&runner, first).await, assignment_of(&runner, second).await);
+    start(&on.replica, &begun, 1).await.unwrap();
+    client.revoke_runner(on.keys().runner).await.unwrap();
+    for assignment in [&begun, &waiting] {
+        let code = refused(start(&on.replica, assignment, 1).await.map(drop));
+        // What nobody had begun the sweeper may have ended meanwhile.
+        assert!(matches!(code, ProblemCode::Conflict | ProblemCode::Sealed), "{code:?}");
+    }
+    let used = audited(&mut on.sql().await, on.keys().org).await;
+    assert_eq!(used.iter().filter(|(action, _)| action == "credential.used").count(), 1);
+}
+
+#[tokio::test]
 async fn a_retried_attempt_is_given_the_present_version_and_a_removed_one_no_more() {
     let on = Installation::new(Loops::On).await;
     let (api, runner) = (api(&on), on.runner(8).await);

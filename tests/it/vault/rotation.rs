@@ -4,17 +4,21 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use ckrv_server::config::RotateConfig;
+use ckrv_server::db::credentials;
 use ckrv_server::vault::data_keys::Refusal;
+use ckrv_server::vault::envelope::Bound;
 use ckrv_server::{admin, vault};
-use ckrv_tests::acting::work_on;
+use ckrv_tests::acting::{SOON, work_on};
 use ckrv_tests::replica::{Installation, Loops, Replica, spec, submit};
 use ckrv_tests::repo::Repo;
 use ckrv_tests::stack::{Options, Stack, program, restrict};
-use ckrv_types::{JobSpec, Secret};
+use ckrv_types::credential::CredentialKind;
+use ckrv_types::{CredentialId, JobSpec, Secret};
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::{Api, actions, audited, git_token};
 use crate::git_host::GitHost;
@@ -107,6 +111,116 @@ async fn what_does_not_open_is_told_and_does_not_keep_the_rest_from_being_done()
     assert!(done.unreadable.len() == 1 && done.unreadable[0].contains(&other.org.to_string()), "{:?}", done.unreadable);
 }
 
+/// Until somebody waits for a lock of the database by a statement like this.
+async fn somebody_waits(sql: &mut PgConnection, statement: &str) {
+    loop {
+        let waits: bool = sqlx::query_scalar(
+            "select exists (select from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock' and query like $1)",
+        )
+        .bind(statement)
+        .fetch_one(&mut *sql)
+        .await
+        .unwrap();
+        if waits {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_rotations_at_once_the_second_is_refused_and_every_secret_opens() {
+    let k1 = line("k1", "0a");
+    let on = Installation::with(Loops::On, &["--vault-key", &k1]).await;
+    let key = &on.keys().api_key;
+    Api::new(on.replica.url(), key).create(&git_token("forge", "git.example.com", TOKEN)).await.credential();
+    let (mut sql, mut watching) = (on.sql().await, on.sql().await);
+    let mut lock = sql.begin().await.unwrap();
+    sqlx::query("select from data_keys for update").execute(&mut *lock).await.unwrap();
+    let (db, wanted) = (on.state().db.clone(), config(&on, &k1, true));
+    let first = tokio::spawn(async move { admin::rotate_vault_key(&db, &wanted).await });
+    somebody_waits(&mut watching, "%from data_keys%").await;
+    let second = timeout(SOON, admin::rotate_vault_key(&on.state().db, &config(&on, &k1, true))).await;
+    let refused = second.expect("it does not wait").unwrap_err();
+    assert!(matches!(refused, admin::RotateError::Underway), "{refused}");
+    lock.rollback().await.unwrap();
+    assert_eq!(first.await.unwrap().unwrap().secrets, 1);
+    assert_eq!(given(&on, &on.replica, key).await, [TOKEN]);
+    assert_eq!(admin::rotate_vault_key(&on.state().db, &config(&on, &k1, true)).await.unwrap().secrets, 1);
+}
+
+#[tokio::test]
+async fn what_is_written_by_the_old_data_key_meanwhile_is_sealed_by_the_new_one_too() {
+    let k1 = line("k1", "0a");
+    let on = Installation::with(Loops::Off, &["--vault-key", &k1]).await;
+    let (state, org) = (on.state(), on.keys().org);
+    // Before the other one in the order of ids, which is the order of the work.
+    let late = CredentialId::new();
+    let api = Api::new(on.replica.url(), &on.keys().api_key);
+    api.create(&git_token("forge", "git.example.com", TOKEN)).await.credential();
+    let bound = Bound {
+        org,
+        credential: late,
+        version: 1,
+        name: "late",
+        kind: CredentialKind::GitToken,
+        host: "git.example.org",
+        username: Some("bot"),
+        project: None,
+        known_hosts: None,
+    };
+    let sealed = state.vault.seal(&state.db, &bound, &Secret::new(TOKEN)).await.unwrap();
+
+    let (mut sql, mut watching) = (on.sql().await, on.sql().await);
+    let mut lock = sql.begin().await.unwrap();
+    sqlx::query("select from credentials for update").execute(&mut *lock).await.unwrap();
+    let (db, wanted) = (state.db.clone(), config(&on, &k1, true));
+    let rotation = tokio::spawn(async move { admin::rotate_vault_key(&db, &wanted).await });
+    somebody_waits(&mut watching, "%from credentials%").await;
+    let mut writing = state.db.tenant(org).await.unwrap();
+    credentials::insert(&mut writing, &bound, None, &sealed).await.unwrap();
+    lock.rollback().await.unwrap();
+    somebody_waits(&mut watching, "%data_keys%").await;
+    writing.commit().await.unwrap();
+
+    let done = rotation.await.unwrap().unwrap();
+    assert_eq!((done.secrets, done.unreadable.len()), (2, 0));
+    let mut sql = on.sql().await;
+    let kept: Vec<i32> = sqlx::query_scalar("select version from data_keys").fetch_all(&mut sql).await.unwrap();
+    assert_eq!(kept, [2]);
+}
+
+#[tokio::test]
+async fn new_data_keys_are_made_for_all_though_the_vault_key_of_one_is_not_listed() {
+    let on = Installation::with(Loops::Off, &["--vault-key", &line("k1", "0a")]).await;
+    let (other, third) = (on.organization("other").await, on.organization("third").await);
+    let elsewhere = on.another_replica_with(Loops::Off, &["--vault-key", &line("k2", "0b")]).await;
+    for (replica, key) in
+        [(&elsewhere, &on.keys().api_key), (&on.replica, &other.api_key), (&elsewhere, &third.api_key)]
+    {
+        Api::new(replica.url(), key).create(&git_token("forge", "git.example.com", TOKEN)).await.credential();
+    }
+    let done = admin::rotate_vault_key(&on.state().db, &config(&on, &line("k2", "0b"), true)).await.unwrap();
+    assert_eq!(done.secrets, 2);
+    let told =
+        |what: &str| done.unreadable.iter().any(|told| told.starts_with(what) && told.contains(&other.org.to_string()));
+    assert!(done.unreadable.len() == 2 && told("credential ") && told("data key 1 "), "{:?}", done.unreadable);
+}
+
+#[tokio::test]
+async fn another_secret_key_without_a_vault_key_is_told_with_a_way_back() {
+    let on = Installation::new(Loops::Off).await;
+    Api::new(on.replica.url(), &on.keys().api_key)
+        .create(&git_token("forge", "git.example.com", TOKEN))
+        .await
+        .credential();
+    let other = on.another_replica_with(Loops::Off, &["--secret-key", &"08".repeat(32)]).await;
+    let refusal = other.state.vault.check(&other.state.db).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::OtherSecretKey { count: 1, .. }), "{refusal}");
+    assert!(refusal.to_string().contains("another CKRV_SECRET_KEY: restore that one"), "{refusal}");
+}
+
 #[tokio::test]
 async fn a_server_without_a_key_that_is_needed_does_not_start_until_it_is_listed_again_or_forgotten() {
     let mut stack = Stack::with(Options { slots: 0, ..Options::default() }).await;
@@ -130,8 +244,11 @@ async fn a_server_without_a_key_that_is_needed_does_not_start_until_it_is_listed
     stack.start_server().await;
     assert_eq!(api.list().await.len(), 1);
     stack.kill_server().await;
+    let listed = admin_command(&stack, &["forget-vault-key", "k1"], Some(&file)).output().await.unwrap();
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(!listed.status.success() && said.contains("`k1` is not lost"), "{said}");
     std::fs::write(&file, line("k2", "0b")).unwrap();
-    let done = administer(&stack, &["forget-vault-key", "k1"], None).await;
+    let done = administer(&stack, &["forget-vault-key", "k1"], Some(&file)).await;
     assert_eq!(String::from_utf8_lossy(&done.stdout), "credentials: 1\n");
     stack.start_server().await;
     assert!(api.list().await.is_empty());
@@ -151,6 +268,12 @@ fn db(stack: &Stack) -> ckrv_server::db::Db {
 
 /// `ckrv-server admin …`, which must work.
 async fn administer(stack: &Stack, arguments: &[&str], keys: Option<&Path>) -> Output {
+    let output = admin_command(stack, arguments, keys).output().await.unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn admin_command(stack: &Stack, arguments: &[&str], keys: Option<&Path>) -> Command {
     let mut command = Command::new(program("ckrv-server"));
     command
         .arg("admin")
@@ -161,9 +284,7 @@ async fn administer(stack: &Stack, arguments: &[&str], keys: Option<&Path>) -> O
         .envs(keys.map(|keys| ("CKRV_VAULT_KEY_FILE", keys)))
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output
+    command
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use ckrv_types::{AuditId, OrgId};
 use serde::Serialize;
 
 use crate::config::DatabaseConfig;
-use crate::db::audit_entries::{self, Filter, Place};
+use crate::db::audit_entries::{self, Filter, Place, RENUMBER};
 use crate::db::{Db, orgs};
 
 /// Entries fetched at once.
@@ -18,6 +18,15 @@ pub enum AuditError {
     NoOrg(String),
     #[error("there is no entry {0}")]
     NoEntry(AuditId),
+    #[error(
+        "the entry {0} is not settled yet: a transaction that began before it is still open; ask again in a moment"
+    )]
+    Unsettled(AuditId),
+    #[error(
+        "the log was loaded from another PostgreSQL, which had counted further, and its order cannot be told. Have a superuser \
+         of the database execute `{RENUMBER}`"
+    )]
+    OrderLost,
     #[error("the database did not answer as it should")]
     Database(#[from] sqlx::Error),
 }
@@ -46,6 +55,9 @@ impl Reading {
     ) -> Result<Self, AuditError> {
         let db = Db::new(database)?;
         let mut tx = db.system().await?;
+        if audit_entries::is_order_lost(&mut tx).await? {
+            return Err(AuditError::OrderLost);
+        }
         let org = match org {
             None => None,
             Some(name) => {
@@ -54,8 +66,14 @@ impl Reading {
             }
         };
         let after = match after {
-            None => Place::default(),
-            Some(id) => audit_entries::place(&mut tx, id).await?.ok_or(AuditError::NoEntry(id))?,
+            None => Place::START,
+            Some(id) => {
+                let named = audit_entries::place(&mut tx, id).await?.ok_or(AuditError::NoEntry(id))?;
+                if !named.is_settled {
+                    return Err(AuditError::Unsettled(id));
+                }
+                named.place
+            }
         };
         tx.commit().await?;
         Ok(Self { db, filter: Filter { org, ..Filter::default() }, after })

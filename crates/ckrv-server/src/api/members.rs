@@ -83,9 +83,11 @@ async fn remove(
         granter.manages(before.role)?;
     }
     keeps_an_owner(before, None, members::other_owners(&mut tx, user).await?)?;
-    let keys = members::remove(&mut tx, user).await?;
+    let keys = members::revoke_keys(&mut tx, user).await?;
     let action = if leaves { "member.left" } else { "member.removed" };
+    // While the name of whoever leaves can still be seen.
     note(&mut tx, &auth, address, action, user, json!({ "role": before.role, "keys": keys })).await?;
+    members::remove(&mut tx, user).await?;
     tx.commit().await?;
     forget(&state, auth.org, user);
     Ok(StatusCode::NO_CONTENT)

@@ -87,17 +87,58 @@ pub async fn newest(
 }
 
 /// A place in the order in which entries are settled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
+    /// Below 0 where entries were renumbered ([`RENUMBER`]).
     xact: i64,
     id: Uuid,
 }
 
+impl Place {
+    /// Before all entries.
+    pub const START: Self = Self { xact: i64::MIN, id: Uuid::nil() };
+}
+
+/// An entry that somebody names.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    pub place: Place,
+    /// Nothing can appear before it any more.
+    pub is_settled: bool,
+}
+
 /// Where an entry stands; none: there is no such entry.
-pub async fn place(tx: &mut PgConnection, id: AuditId) -> Result<Option<Place>, sqlx::Error> {
-    let xact: Option<i64> =
-        sqlx::query_scalar("select xact from audit_log where id = $1").bind(id.uuid()).fetch_optional(tx).await?;
-    Ok(xact.map(|xact| Place { xact, id: id.uuid() }))
+pub async fn place(tx: &mut PgConnection, id: AuditId) -> Result<Option<Named>, sqlx::Error> {
+    let found: Option<(i64, bool)> = sqlx::query_as(
+        "select xact, xact < pg_snapshot_xmin(pg_current_snapshot())::text::bigint from audit_log where id = $1",
+    )
+    .bind(id.uuid())
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.map(|(xact, is_settled)| Named { place: Place { xact, id: id.uuid() }, is_settled }))
+}
+
+/// What a superuser of the database is to do where the order [is lost](is_order_lost): all entries keep their order, before
+/// whatever is written from then on.
+pub const RENUMBER: &str = "update audit_log set xact = xact - (select max(xact) + 1 from audit_log)";
+
+/// Says so to whoever can mend it.
+pub fn tell_lost_order() {
+    tracing::error!(
+        statement = RENUMBER,
+        "the audit log was loaded from another PostgreSQL, which had counted further, and cannot be exported until a superuser of \
+         the database executes the statement"
+    );
+}
+
+/// Whether there are entries of transactions that are still to come: the database was loaded from a dump of another PostgreSQL,
+/// which had counted further. What is written now would be put before them.
+pub async fn is_order_lost(tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select coalesce(max(xact) >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint, false) from audit_log",
+    )
+    .fetch_one(tx)
+    .await
 }
 
 /// An entry of the whole installation's log.

@@ -1,8 +1,10 @@
 //! Credentials of organizations. A tenant's transaction sees all of them but the secrets; those are the system's to read.
 
+use std::collections::BTreeMap;
+
 use ckrv_types::credential::{Credential, CredentialKind};
 use ckrv_types::{AttemptId, CredentialId, OrgId, ProjectId};
-use sqlx::types::Uuid;
+use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
@@ -263,6 +265,16 @@ pub async fn next_older(
     row.map(SealedCredential::try_from).transpose()
 }
 
+/// Those of an organization that an older data key than `version` has sealed.
+pub async fn older(system: &mut PgConnection, org: OrgId, version: i32) -> Result<Vec<CredentialId>, sqlx::Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("select id from credentials where org_id = $1 and data_key < $2")
+        .bind(org.uuid())
+        .bind(version)
+        .fetch_all(system)
+        .await?;
+    Ok(ids.into_iter().map(CredentialId::from_uuid).collect())
+}
+
 /// The same secret, sealed by a later data key.
 pub async fn reseal(system: &mut PgConnection, id: CredentialId, sealed: &Sealed) -> Result<(), sqlx::Error> {
     sqlx::query("update credentials set data_key = $2, sealed = $3 where id = $1")
@@ -290,30 +302,30 @@ pub async fn forget_of(
     Ok(rows.into_iter().map(ids).collect())
 }
 
-/// Notes that the attempt's worker is given these; those of them that it was not given before.
+/// Notes that the attempt's worker is given these, in these versions; those of them that it was not given before.
 pub async fn note_given(
     system: &mut PgConnection,
     attempt: AttemptId,
-    ids: &[CredentialId],
+    versions: &[(CredentialId, u32)],
 ) -> Result<Vec<CredentialId>, sqlx::Error> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    let given: Option<Vec<Uuid>> =
-        sqlx::query_scalar("select credentials from attempts where job_id = $1 and number = $2 for no key update")
+    let given: Option<Json<BTreeMap<Uuid, u32>>> =
+        sqlx::query_scalar("select given from attempts where job_id = $1 and number = $2 for no key update")
             .bind(attempt.job.uuid())
             .bind(attempt.number.cast_signed())
             .fetch_optional(&mut *system)
             .await?;
-    let given = given.unwrap_or_default();
-    let new: Vec<Uuid> = ids.into_iter().filter(|id| !given.contains(id)).collect();
+    let given = given.map_or_else(BTreeMap::new, |given| given.0);
+    let is_new = |(id, version): &&(CredentialId, u32)| given.get(&id.uuid()) != Some(version);
+    let new: BTreeMap<Uuid, u32> = versions.iter().filter(is_new).map(|(id, version)| (id.uuid(), *version)).collect();
     if !new.is_empty() {
-        sqlx::query("update attempts set credentials = credentials || $3 where job_id = $1 and number = $2")
+        sqlx::query("update attempts set given = given || $3 where job_id = $1 and number = $2")
             .bind(attempt.job.uuid())
             .bind(attempt.number.cast_signed())
-            .bind(&new)
+            .bind(Json(&new))
             .execute(system)
             .await?;
     }
-    Ok(new.into_iter().map(CredentialId::from_uuid).collect())
+    Ok(new.into_keys().map(CredentialId::from_uuid).collect())
 }
 
 /// When they were used last, to the minute: jobs that begin together need not wait for each other.

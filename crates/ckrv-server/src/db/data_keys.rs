@@ -42,9 +42,21 @@ pub async fn lock_all(system: &mut PgConnection, org: OrgId) -> Result<Vec<Store
         .await
 }
 
-/// Unless there is one of this version.
-pub async fn insert(system: &mut PgConnection, org: OrgId, key: &StoredDataKey) -> Result<(), sqlx::Error> {
+/// The organization's first one. Of two at once one is kept, which is read afterwards.
+pub async fn insert_first(system: &mut PgConnection, org: OrgId, key: &StoredDataKey) -> Result<(), sqlx::Error> {
     sqlx::query("insert into data_keys (org_id, version, kek, sealed) values ($1, $2, $3, $4) on conflict do nothing")
+        .bind(org.uuid())
+        .bind(key.version)
+        .bind(&key.kek)
+        .bind(&key.sealed)
+        .execute(system)
+        .await
+        .map(drop)
+}
+
+/// Another one. That its version is there already is an error: whoever went on would seal by a key that is not kept.
+pub async fn insert(system: &mut PgConnection, org: OrgId, key: &StoredDataKey) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into data_keys (org_id, version, kek, sealed) values ($1, $2, $3, $4)")
         .bind(org.uuid())
         .bind(key.version)
         .bind(&key.kek)

@@ -155,9 +155,13 @@ pub async fn set(tx: &mut PgConnection, user: UserId, standing: Standing) -> Res
     .map(drop)
 }
 
-/// Has a person belong to the organization no longer. Their keys are revoked, so that none comes back with them; which.
-pub async fn remove(tx: &mut PgConnection, user: UserId) -> Result<Vec<KeyId>, sqlx::Error> {
-    sqlx::query("delete from members where user_id = $1").bind(user.uuid()).execute(&mut *tx).await?;
+/// Has a person belong to the organization no longer, and nothing of them be seen in it.
+pub async fn remove(tx: &mut PgConnection, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from members where user_id = $1").bind(user.uuid()).execute(tx).await.map(drop)
+}
+
+/// Revokes a person's keys, so that none comes back with them; which.
+pub async fn revoke_keys(tx: &mut PgConnection, user: UserId) -> Result<Vec<KeyId>, sqlx::Error> {
     let keys: Vec<Uuid> = sqlx::query_scalar(
         "update api_keys set revoked_at = now() where user_id = $1 and revoked_at is null returning id",
     )

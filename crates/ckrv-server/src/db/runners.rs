@@ -201,6 +201,14 @@ pub async fn revoke(tx: &mut PgConnection, org: OrgId, id: RunnerId) -> Result<O
     .await
 }
 
+/// Whether it begins nothing any more.
+pub async fn is_revoked(tx: &mut PgConnection, id: RunnerId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from runners where id = $1 and revoked_at is not null)")
+        .bind(id.uuid())
+        .fetch_one(tx)
+        .await
+}
+
 /// Binds the runner to an instance, unless it is bound to another (`None`); whether it was bound to none.
 pub async fn register(system: &mut PgConnection, id: RunnerId, instance: &str) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar(

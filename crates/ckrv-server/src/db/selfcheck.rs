@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Db, MIGRATOR, roles};
+use super::{Db, MIGRATOR, audit_entries, roles};
 
 /// Why the server refuses to start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,18 @@ pub enum Refusal {
 pub async fn check(db: &Db) -> Result<(), Refusal> {
     still_ours(db).await?;
     let mut app = db.app_pool().acquire().await?;
-    check_tables(&mut app).await
+    check_tables(&mut app).await?;
+    drop(app);
+    tell_lost_order(db).await
+}
+
+/// No reason not to serve, but the longer it stays so the more entries are out of order.
+async fn tell_lost_order(db: &Db) -> Result<(), Refusal> {
+    let mut system = db.system_pool().acquire().await?;
+    if audit_entries::is_order_lost(&mut system).await? {
+        audit_entries::tell_lost_order();
+    }
+    Ok(())
 }
 
 /// Checks both pools' roles and the schema's version, which is cheap enough for a running server's readiness.

@@ -6,7 +6,7 @@ use ckrv_types::OrgId;
 
 use super::envelope::{DataKey, data_key_aad};
 use super::keys::{KeyEncryption, KeyError};
-use super::{Vault, VaultError};
+use super::{Vault, VaultError, keyring};
 use crate::db::data_keys::StoredDataKey;
 use crate::db::{Db, data_keys};
 
@@ -22,6 +22,13 @@ pub enum Refusal {
          (CKRV_VAULT_KEY_FILE). If it is lost, so are those credentials: `ckrv-server admin forget-vault-key {kek}` removes them"
     )]
     NotListed { kek: String, count: i64 },
+    #[error(
+        "{count} data keys of the vault are sealed by `{kek}`, a key that is derived from another CKRV_SECRET_KEY: restore that \
+         one, configure a vault key (CKRV_VAULT_KEY_FILE), and have `ckrv-server admin rotate-vault-key` seal everything by it; \
+         then the secret key can be replaced. If the former one is lost, so are those credentials: \
+         `ckrv-server admin forget-vault-key {kek}` removes them"
+    )]
+    OtherSecretKey { kek: String, count: i64 },
     #[error(
         "the listed key `{kek}` is not the one by which the vault's data keys were sealed: restore it, or list it under an id of its own"
     )]
@@ -39,7 +46,11 @@ impl Vault {
         let samples = data_keys::samples(&mut tx, TRIED).await.map_err(VaultError::from)?;
         tx.commit().await.map_err(VaultError::from)?;
         if let Some((kek, count)) = counts.into_iter().find(|(kek, _)| !self.keys.knows(kek)) {
-            return Err(Refusal::NotListed { kek, count });
+            return Err(if keyring::is_derived(&kek) {
+                Refusal::OtherSecretKey { kek, count }
+            } else {
+                Refusal::NotListed { kek, count }
+            });
         }
         let mut opened: BTreeMap<&str, bool> = BTreeMap::new();
         for (org, stored) in &samples {
@@ -74,7 +85,7 @@ pub(super) async fn latest(db: &Db, keys: &dyn KeyEncryption, org: OrgId) -> Res
 async fn first(db: &Db, keys: &dyn KeyEncryption, org: OrgId) -> Result<StoredDataKey, VaultError> {
     let new = sealed(keys, org, 1, &DataKey::random()).await?;
     let mut tx = db.system().await?;
-    data_keys::insert(&mut tx, org, &new).await?;
+    data_keys::insert_first(&mut tx, org, &new).await?;
     let kept = data_keys::latest(&mut tx, org).await?;
     tx.commit().await?;
     kept.ok_or(VaultError::Unreadable)

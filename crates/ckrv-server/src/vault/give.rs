@@ -20,7 +20,7 @@ pub struct Given {
 }
 
 /// For the worker that holds the attempt, and no other: the caller has made sure. What is given is in the audit log before
-/// it goes, once for each attempt.
+/// it goes, once for each attempt and version.
 pub async fn give(state: &AppState, org: OrgId, attempt: AttemptId, job: &Job) -> ApiResult<Given> {
     let mut tx = state.db.tenant(org).await?;
     let usable = credentials::of_project(&mut tx, job.project).await?;
@@ -75,10 +75,10 @@ async fn note(
     job: &Job,
     given: &[Opened<'_>],
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<CredentialId> = given.iter().map(|(sealed, _)| sealed.id).collect();
+    let versions: Vec<(CredentialId, u32)> = given.iter().map(|(sealed, _)| (sealed.id, sealed.version)).collect();
     let runner = job.attempts.iter().find(|known| known.number == attempt.number).and_then(|known| known.runner);
     let mut tx = state.db.system().await?;
-    let new = credentials::note_given(&mut tx, attempt, &ids).await?;
+    let new = credentials::note_given(&mut tx, attempt, &versions).await?;
     for (sealed, _) in given.iter().filter(|(sealed, _)| new.contains(&sealed.id)) {
         let entry = Entry {
             org: Some(org),

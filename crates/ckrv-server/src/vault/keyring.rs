@@ -69,8 +69,13 @@ impl Keyring {
 
     /// Whether nobody has configured a key.
     pub fn is_derived(&self) -> bool {
-        self.current().starts_with(DERIVED)
+        is_derived(self.current())
     }
+}
+
+/// Whether the key of this id is made of a server's secret key.
+pub fn is_derived(id: &str) -> bool {
+    id.starts_with(DERIVED)
 }
 
 fn derived(signer: &Signer) -> Kek {

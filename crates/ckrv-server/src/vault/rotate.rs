@@ -1,16 +1,39 @@
 //! Sealing anew, while servers serve: data keys by the current key-encryption key, and secrets by new data keys.
 //!
 //! Each is a transaction of its own with its line in the audit log, so that an interrupted run is begun again where it ended.
-//! What does not open is left as it is, told, and does not keep the rest from being done.
+//! What does not open is left as it is, told, and does not keep the rest from being done. One run at a time: [`Turn`].
+
+use std::collections::BTreeSet;
 
 use ckrv_types::{CredentialId, OrgId};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use super::envelope::{DataKey, data_key_aad};
 use super::keys::KeyError;
 use super::{Sealed, Vault, VaultError, data_keys as keys};
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::{Db, Tx, credentials, data_keys};
+
+const LOCK: i64 = 0x636b_7276_0003;
+
+/// The right to seal anew. It goes with the connection that has it.
+pub struct Turn(PgConnection);
+
+impl Turn {
+    /// None: another run has it.
+    pub async fn take(db: &Db) -> Result<Option<Self>, sqlx::Error> {
+        let mut lock = db.connection().await?;
+        let is_ours: bool =
+            sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut lock).await?;
+        Ok(is_ours.then_some(Self(lock)))
+    }
+
+    pub async fn end(self) {
+        // Its end is the lock's, whether it is an orderly one or not.
+        let _ = self.0.close().await;
+    }
+}
 
 /// What a run did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,7 +73,8 @@ impl Vault {
         }
     }
 
-    /// Gives every organization that has one a new data key, seals its secrets by it, and forgets the old ones.
+    /// Gives every organization that has one a new data key, seals its secrets by it, and forgets the old ones. Keys by which
+    /// something is sealed that does not open are kept.
     pub async fn rotate_data_keys(&self, db: &Db) -> Result<Rotated, VaultError> {
         let mut tx = db.system().await?;
         let orgs = data_keys::orgs(&mut tx).await?;
@@ -70,27 +94,57 @@ impl Vault {
         data_keys::insert(&mut tx, org, &new).await?;
         note(&mut tx, org, "vault.rotated", None, json!({ "data_key": new.version })).await?;
         tx.commit().await?;
-        let mut behind = None;
+        loop {
+            let unreadable = self.reseal(db, org, (new.version, &key), done).await?;
+            let left = forget_older(db, org, new.version).await?;
+            // Somebody who had begun before may have written by an older one meanwhile.
+            if left.iter().all(|id| unreadable.contains(id)) {
+                done.unreadable.extend(unreadable.iter().map(|id| format!("credential {id} of {org}")));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Seals by this data key what older ones have sealed; what does not open.
+    async fn reseal(
+        &self,
+        db: &Db,
+        org: OrgId,
+        (version, key): (i32, &DataKey),
+        done: &mut Rotated,
+    ) -> Result<BTreeSet<CredentialId>, VaultError> {
+        let (mut unreadable, mut behind) = (BTreeSet::new(), None);
         loop {
             let mut tx = db.system().await?;
-            let Some(sealed) = credentials::next_older(&mut tx, org, new.version, behind).await? else { break };
+            let Some(sealed) = credentials::next_older(&mut tx, org, version, behind).await? else {
+                return Ok(unreadable);
+            };
             behind = Some(sealed.id);
             match self.open(&sealed.key, &sealed.bound(), &sealed.secret).await {
                 Ok(secret) => {
                     let bytes = key.seal(secret.expose().as_bytes(), &sealed.bound().aad());
-                    credentials::reseal(&mut tx, sealed.id, &Sealed { data_key: new.version, bytes }).await?;
+                    credentials::reseal(&mut tx, sealed.id, &Sealed { data_key: version, bytes }).await?;
                     tx.commit().await?;
                     done.secrets += 1;
                 }
-                Err(VaultError::Unreadable) => done.unreadable.push(format!("credential {} of {org}", sealed.id)),
+                Err(VaultError::Unreadable | VaultError::Key(KeyError::Unknown(_))) => {
+                    unreadable.insert(sealed.id);
+                }
                 Err(error) => return Err(error),
             }
         }
-        let mut tx = db.system().await?;
-        data_keys::forget_unused(&mut tx, org, new.version).await?;
-        tx.commit().await?;
-        Ok(())
     }
+}
+
+/// Forgets the data keys before `version` by which nothing is sealed; the credentials that others of them have sealed.
+async fn forget_older(db: &Db, org: OrgId, version: i32) -> Result<Vec<CredentialId>, sqlx::Error> {
+    let mut tx = db.system().await?;
+    // Waits for those who are writing by one, and keeps out those who are about to.
+    data_keys::lock_all(&mut tx, org).await?;
+    let left = credentials::older(&mut tx, org, version).await?;
+    data_keys::forget_unused(&mut tx, org, version).await?;
+    tx.commit().await?;
+    Ok(left)
 }
 
 /// Removes what a lost key-encryption key has sealed: credentials, which nobody can open any more, and their data keys. How

@@ -89,16 +89,20 @@ fn model_host(text: &str, plain_http: bool) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let expected = || format!("a provider ({}) or the https:// address of a gateway is expected", PROVIDERS.join(", "));
+    // The URL standard drops some of these: what is kept would not be what is used.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("an address without white space and control characters is expected".to_owned());
+    }
     let url = Url::parse(text).map_err(|_| expected())?;
-    if text.chars().count() > limits::CREDENTIAL_HOST_CHARS {
+    if url.as_str().chars().count() > limits::CREDENTIAL_HOST_CHARS {
         return Err(expected());
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("an address without user, password, query and fragment is expected".to_owned());
     }
     match url.scheme() {
-        "https" if url.has_host() => Ok(text.to_owned()),
-        "http" if plain_http && is_near(&url) => Ok(text.to_owned()),
+        "https" if url.has_host() => Ok(url.into()),
+        "http" if plain_http && is_near(&url) => Ok(url.into()),
         _ => Err(expected()),
     }
 }
@@ -205,6 +209,21 @@ mod tests {
             assert_eq!(fields(&broken), expected, "{broken:?}");
             let told = format!("{:?}", check(&broken, true).unwrap_err());
             assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_address_is_kept_as_it_is_used() {
+        let host =
+            |host: &str| check(&new(CredentialKind::ModelKey, host, None, "sk-12345678"), false).map(|(host, _)| host);
+        assert_eq!(host("HTTPS://Gateway.EXAMPLE.com:443/a/../b").unwrap(), "https://gateway.example.com/b");
+        for broken in [
+            " https://gateway.example.com",
+            "https://gateway.example.com\n",
+            "https://gate\tway.example.com",
+            "https://g.example/a b",
+        ] {
+            assert_eq!(host(broken).unwrap_err()[0].field, "host", "{broken:?}");
         }
     }
 

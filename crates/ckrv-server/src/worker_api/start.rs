@@ -11,7 +11,7 @@ use crate::crash_point;
 use crate::db::attempts::Standing;
 use crate::db::reach::Reach;
 use crate::db::transition::{Moved, Transition};
-use crate::db::{Tx, attempts, jobs};
+use crate::db::{Tx, attempts, jobs, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::Json;
 use crate::http::problems::{Authenticated, Conflict, Gone, JsonBody, NotFound};
@@ -41,14 +41,26 @@ pub(super) async fn start(
     jobs::lock(&mut tx, attempt.job, &Reach::ALL).await?.ok_or_else(no_such_attempt)?;
     let standing = attempts::standing(&mut tx, attempt).await?.ok_or_else(no_such_attempt)?;
     let job = jobs::get(&mut tx, attempt.job, &Reach::ALL).await?.ok_or_else(no_such_attempt)?;
+    // Those that have not begun. What a worker that is at work has must not change under it.
+    let begins = matches!(standing.state, JobState::Assigned | JobState::Starting);
+    let runner = job.attempts.iter().find(|known| known.number == attempt.number).and_then(|known| known.runner);
+    if begins
+        && let Some(runner) = runner
+        && runners::is_revoked(&mut tx, runner).await?
+    {
+        return Err(revoked());
+    }
     match &standing.instance {
         Some(instance) if *instance == request.instance => tx.commit().await?,
         Some(_) => return Err(other_instance()),
         None => bind(&state, tx, attempt, &standing, &request).await?,
     }
-    let given =
-        if standing.state.is_terminal() { Given::default() } else { give(&state, auth.org, attempt, &job).await? };
+    let given = if begins { give(&state, auth.org, attempt, &job).await? } else { Given::default() };
     Ok(axum::Json(started(&state, auth.org, attempt, request.instance.as_str(), job, given, standing.next_seq)))
+}
+
+fn revoked() -> ApiError {
+    Problem::new(ProblemCode::Conflict).detail("The attempt's runner is revoked, and begins nothing any more.").into()
 }
 
 async fn bind(

@@ -4,7 +4,7 @@
 //! connection: a part must not pass for the whole.
 
 use axum::body::Bytes;
-use ckrv_types::AuditId;
+use ckrv_types::{AuditId, Problem, ProblemCode};
 use futures::Stream;
 
 use super::super::wrong_parameter;
@@ -21,6 +21,22 @@ const FETCH: u32 = 200;
 #[derive(Debug, thiserror::Error)]
 #[error("an export of the audit log was cut")]
 pub struct Cut(#[source] ApiError);
+
+/// What is older and not written yet would be skipped.
+fn unsettled() -> ApiError {
+    Problem::new(ProblemCode::Unavailable)
+        .detail("The entry `after` is not settled yet: a transaction that began before it is still open.")
+        .hint("Ask again in a moment.")
+        .into()
+}
+
+fn order_lost() -> ApiError {
+    audit_entries::tell_lost_order();
+    Problem::new(ProblemCode::Unavailable)
+        .detail("The audit log was moved to another PostgreSQL, and its order cannot be told until it is renumbered.")
+        .hint("Tell whoever operates the control plane: its log says what to do.")
+        .into()
+}
 
 pub struct Export {
     state: AppState,
@@ -40,14 +56,22 @@ impl Export {
         after: Option<AuditId>,
         slot: StreamSlot,
     ) -> ApiResult<Self> {
+        let mut tx = state.db.tenant(auth.org).await?;
+        if audit_entries::is_order_lost(&mut tx).await? {
+            return Err(order_lost());
+        }
         let after = match after {
-            None => Place::default(),
+            None => Place::START,
             Some(id) => {
-                let mut tx = state.db.tenant(auth.org).await?;
-                let place = audit_entries::place(&mut tx, id).await?;
-                place.ok_or_else(|| wrong_parameter("after", "there is no such entry".to_owned()))?
+                let named = audit_entries::place(&mut tx, id).await?;
+                let named = named.ok_or_else(|| wrong_parameter("after", "there is no such entry".to_owned()))?;
+                if !named.is_settled {
+                    return Err(unsettled());
+                }
+                named.place
             }
         };
+        tx.commit().await?;
         let mut export = Self { state, auth, filter, after, fetched: Vec::new(), _slot: slot };
         // What goes wrong at once is an answer, and no broken stream.
         export.fetch().await?;
