@@ -17,6 +17,8 @@ pub const BIN: &str = "/ckrv/bin";
 pub const INSTALL: &str = "/ckrv/install";
 /// The worker's own; never seen by the agent.
 pub const PRIVATE: &str = "/run/ckrv/private";
+/// Its folder for the logins that git is given: in memory, so that none of them is ever on the node's disk.
+pub const GIT: &str = "/run/ckrv/private/git";
 pub const TOKEN: &str = "/run/ckrv/token";
 pub const SECRETS: &str = "/run/ckrv/secrets";
 pub const HOME: &str = "/home/ckrv";
@@ -28,6 +30,8 @@ pub const SECRETS_KEY: &str = "secrets.yaml";
 
 /// A socket and nothing else.
 const SOCKET_SIZE: &str = "1Mi";
+/// A key, known hosts, a login. It counts as the worker's memory, and a list of known hosts may have 1 MiB.
+const GIT_SIZE: &str = "4Mi";
 /// The worker's program.
 const BIN_SIZE: &str = "256Mi";
 /// Readable by its owner and the pod's group, as the kubelet makes it for an fsGroup in any case.
@@ -41,6 +45,7 @@ pub fn all(of: &Blueprint) -> Vec<Volume> {
         empty("work", work, None),
         empty("socket", &Quantity(SOCKET_SIZE.to_owned()), Some("Memory")),
         empty("private", &config.private_volume_size, None),
+        empty("git", &Quantity(GIT_SIZE.to_owned()), Some("Memory")),
         secret("token", &of.attempt.to_string(), false),
         Volume {
             config_map: Some(ConfigMapVolumeSource { name: PASSWD_CONFIG_MAP.to_owned(), ..Default::default() }),
@@ -91,6 +96,7 @@ pub fn of_orchestrator(of: &Blueprint) -> Vec<VolumeMount> {
         mount("work", WORK),
         mount("socket", SOCKET),
         mount("private", PRIVATE),
+        mount("git", GIT),
         read_only(mount("token", TOKEN)),
         mount("orchestrator-tmp", "/tmp"),
         mount("orchestrator-home", HOME),

@@ -80,7 +80,7 @@ impl Folder {
         self.private.join("repo.git")
     }
 
-    /// For git's files of a call.
+    /// For git's files of a call: its logins. In a pod a volume of its own, in memory.
     pub fn git(&self) -> PathBuf {
         self.private.join("git")
     }
