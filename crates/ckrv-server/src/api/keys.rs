@@ -9,7 +9,7 @@ use ckrv_types::{KeyId, Page, Problem, ProblemCode, limits};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::{granter, note};
+use super::authority::{granter_of_own, note};
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::{Shown, Tokened};
 use super::{Created, check_name, invalid, no_such};
@@ -66,7 +66,7 @@ async fn create(
     let once = Once::new(&auth, "POST /v1/keys", &key, &[&body]);
     let (id, org) = (KeyId::new(), auth.org);
     let insert = async |tx: &mut Tx, hash| {
-        let granter = granter(tx, &auth).await?;
+        let granter = granter_of_own(tx, &auth).await?;
         let (of, owner) = match wanted.service_account {
             None => (KeyOf::Own, auth.principal.owner()),
             Some(account) => {
@@ -123,7 +123,7 @@ async fn rotate(
     let once = Once::new(&auth, "POST /v1/keys/{id}/rotate", &key, &[name.as_bytes(), &body]);
     let (id, org) = (KeyId::new(), auth.org);
     let insert = async |tx: &mut Tx, hash| {
-        let granter = granter(tx, &auth).await?;
+        let granter = granter_of_own(tx, &auth).await?;
         let (known, of) = visible(tx, &auth, old).await?;
         let scopes: Vec<Scope> =
             known.scopes.iter().copied().filter(|scope| granter.owners_role(of).allows(*scope)).collect();
@@ -169,7 +169,7 @@ async fn revoke(
 ) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
-    let granter = granter(&mut tx, &auth).await?;
+    let granter = granter_of_own(&mut tx, &auth).await?;
     let (known, of) = visible(&mut tx, &auth, id).await?;
     granter.revokes_key(of)?;
     if known.revoked_at.is_none() {

@@ -7,7 +7,7 @@ use ckrv_types::{OrgId, Page, UserId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::{granter, note};
+use super::authority::{granter, granter_of_own, note};
 use super::no_such;
 use crate::auth::rules::keeps_an_owner;
 use crate::auth::{Auth, Caller, Manage, Read};
@@ -76,7 +76,7 @@ async fn remove(
     address: ClientAddress,
 ) -> ApiResult<StatusCode> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let granter = granter(&mut tx, &auth).await?;
+    let granter = granter_of_own(&mut tx, &auth).await?;
     let before = members::standing(&mut tx, user).await?.ok_or_else(|| no_such("member", user))?;
     let leaves = is_login_of(&auth, user);
     if !leaves {
