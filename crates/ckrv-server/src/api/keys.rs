@@ -89,6 +89,7 @@ async fn create(
             rotated_from: None,
         };
         let made = insert(tx, &new).await?;
+        check_number(tx, owner).await?;
         note(tx, &auth, address, "key.created", id, detail(&made)).await?;
         Ok(made)
     };
@@ -147,6 +148,8 @@ async fn rotate(
         };
         insert(tx, &new).await?;
         keys::hand_over(tx, old, id, overlap, expires_in_days.is_none()).await?;
+        // With an overlap both are good.
+        check_number(tx, new.owner).await?;
         note(tx, &auth, address, "key.rotated", old, json!({ "to": id, "overlap_seconds": overlap })).await?;
         keys::get(tx, id).await?.ok_or(ApiError::Internal("a key was made and is not there"))
     };
@@ -214,6 +217,18 @@ async fn insert(tx: &mut Tx, new: &NewKey<'_>) -> ApiResult<ApiKey> {
         }
         made => Ok(made?),
     }
+}
+
+/// Refuses where an owner has more keys now than they may.
+async fn check_number(tx: &mut Tx, owner: KeyOwner) -> ApiResult<()> {
+    if keys::count_good(tx, owner).await? <= limits::KEYS_PER_OWNER {
+        return Ok(());
+    }
+    let most = limits::KEYS_PER_OWNER;
+    Err(Problem::new(ProblemCode::Conflict)
+        .detail(format!("There are {most} good keys of this owner, which is as many as one may have."))
+        .hint("Revoke those that nothing uses any more: ckrv key list")
+        .into())
 }
 
 fn detail(key: &ApiKey) -> serde_json::Value {
