@@ -3,12 +3,12 @@
 
 use ckrv_types::identity::{Role, Scope};
 use ckrv_types::{Problem, ProblemCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::auth::Auth;
 use crate::auth::rules::Granter;
+use crate::auth::{Auth, KeyOwner};
 use crate::db::audit::{self, Entry};
-use crate::db::{Tx, members};
+use crate::db::{Tx, invitations, members};
 use crate::error::ApiResult;
 use crate::http::rate::address::ClientAddress;
 
@@ -33,6 +33,21 @@ pub async fn granter_of_own(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
     };
     let scopes: Vec<Scope> = auth.scopes.iter().copied().filter(|scope| role.allows(*scope)).collect();
     Ok(Granter { role, scopes, by_login: auth.principal.key().is_none() })
+}
+
+/// Revokes the open invitations of somebody who could make them no longer, being `now` this (none: nothing any more), and writes
+/// that down: none is worth anything, and each would take a member's place.
+pub async fn revoke_invitations(
+    tx: &mut Tx,
+    auth: &Auth,
+    address: ClientAddress,
+    of: KeyOwner,
+    now: Option<Role>,
+) -> Result<(), sqlx::Error> {
+    for (id, role) in invitations::revoke_of(tx, of, now).await? {
+        note(tx, auth, address, "invitation.revoked", id, json!({ "role": role })).await?;
+    }
+    Ok(())
 }
 
 /// Writes down what the caller has done, in the transaction that does it.

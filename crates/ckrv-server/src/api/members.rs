@@ -7,10 +7,10 @@ use ckrv_types::{OrgId, Page, UserId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::{granter, granter_of_own, note};
+use super::authority::{granter, granter_of_own, note, revoke_invitations};
 use super::no_such;
 use crate::auth::rules::keeps_an_owner;
-use crate::auth::{Auth, Caller, Manage, Read};
+use crate::auth::{Auth, Caller, KeyOwner, Manage, Read};
 use crate::db::members;
 use crate::error::ApiResult;
 use crate::http::extract::{Json, Path};
@@ -56,6 +56,8 @@ async fn update(
         for (action, detail) in before.acts("member", "role-changed", after) {
             note(&mut tx, &auth, address, &action, user, detail).await?;
         }
+        // Who is suspended may come back to what they have made.
+        revoke_invitations(&mut tx, &auth, address, KeyOwner::User(user), Some(after.role)).await?;
     }
     let changed = members::get(&mut tx, user).await?.ok_or_else(|| no_such("member", user))?;
     tx.commit().await?;
@@ -86,6 +88,7 @@ async fn remove(
     let keys = members::remove(&mut tx, user).await?;
     let action = if leaves { "member.left" } else { "member.removed" };
     note(&mut tx, &auth, address, action, user, json!({ "role": before.role, "keys": keys })).await?;
+    revoke_invitations(&mut tx, &auth, address, KeyOwner::User(user), None).await?;
     tx.commit().await?;
     forget(&state, auth.org, user);
     Ok(StatusCode::NO_CONTENT)
