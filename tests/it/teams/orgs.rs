@@ -30,7 +30,8 @@ async fn organizations_are_the_operators_to_make_unless_it_is_said() {
 #[tokio::test]
 async fn a_person_makes_ten_organizations_and_no_more_however_many_at_once() {
     let team = Team::start().await;
-    let other = team.on().another_replica(ckrv_tests::replica::Loops::Off).await;
+    let arguments = ["--org-creation", "anyone"];
+    let other = team.on().another_replica_with(ckrv_tests::replica::Loops::Off, &arguments).await;
     // Those that the operator has made for somebody are none of theirs.
     let eve = team.stranger("eve").await;
     let there = eve.api.at(&other);
