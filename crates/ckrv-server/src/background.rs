@@ -19,6 +19,8 @@ use crate::{admission, retention, sweeper, wake};
 const LEADER_LOCK: i64 = 0x636b_7276_0002;
 /// How often a replica tries to lead, and the leader makes sure that it still does.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long the leader waits for the answer by which it knows: a connection may go without a word.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Starts this module's loops on `tracker`; they end with `shutdown`.
 pub fn spawn(state: &AppState, tracker: &TaskTracker, shutdown: &CancellationToken) {
@@ -53,17 +55,19 @@ async fn try_lead(state: &AppState, shutdown: &CancellationToken) -> Result<(), 
         () = sweep_for_ever(state) => Ok(()),
         () = store_for_ever(state) => Ok(()),
     };
-    // Closing ends the session, and with it the lock.
-    let _ = lock.close().await;
+    // Closing ends the session, and with it the lock; a connection that is silent is dropped.
+    let _ = tokio::time::timeout(ANSWER, lock.close()).await;
     outcome
 }
 
-/// Returns when the session that holds the lock is gone.
+/// Returns when the session that holds the lock is gone, or nobody can say whether it is.
 async fn keep(lock: &mut PgConnection) -> sqlx::Error {
     loop {
         tokio::time::sleep(TRY_AGAIN).await;
-        if let Err(error) = lock.ping().await {
-            return error;
+        match tokio::time::timeout(ANSWER, lock.ping()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(silent) => return sqlx::Error::Io(silent.into()),
         }
     }
 }

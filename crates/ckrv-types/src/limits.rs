@@ -84,6 +84,11 @@ pub const IDEMPOTENCY_HOURS: u64 = 24;
 /// A project's settings: the most jobs at once that may be said; classes, and repositories, that may be named.
 pub const PROJECT_CONCURRENCY: u32 = 10_000;
 pub const PROJECT_LIST: usize = 64;
+/// Organizations that one person may make for themselves, where people may.
+pub const ORGS_PER_PERSON: i64 = 10;
+/// Service accounts of an organization; API keys of a person or a service account that are good, in one organization.
+pub const SERVICE_ACCOUNTS: i64 = 500;
+pub const KEYS_PER_OWNER: i64 = 100;
 /// Projects that a key may be limited to.
 pub const KEY_PROJECTS: usize = 64;
 /// How long an API key may be made for, in days: a hundred years are as good as for ever.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use ckrv_client::ClientError;
 use ckrv_client::runner::RunnerClient;
 use ckrv_server::admission;
+use ckrv_server::db::transition::Transition;
 use ckrv_tests::acting::{assignment_of, start};
 use ckrv_tests::replica::{Installation, Loops, spec, submit};
 use ckrv_types::job::SubmitJob;
 use ckrv_types::quota::Measure;
 use ckrv_types::runner::{HandIn, Origin};
 use ckrv_types::worker::WorkerPhase;
-use ckrv_types::{Cause, Job, JobId};
+use ckrv_types::{AttemptId, Cause, Job, JobId, State};
 use futures::{StreamExt as _, stream};
 use reqwest::StatusCode;
 use time::{OffsetDateTime, UtcOffset};
@@ -123,7 +124,7 @@ async fn a_refusal_says_what_is_used_of_what_until_when_and_what_to_do() {
     assert!(resets_at > OffsetDateTime::now_utc() && resets_at - OffsetDateTime::now_utc() <= time::Duration::days(31));
     assert_eq!((resets_at.day(), resets_at.time()), (1, time::Time::MIDNIGHT));
     let detail = problem.detail.unwrap();
-    for part in ["0 of 0 jobs this month", "`enterprise`", &resets_at.date().to_string()] {
+    for part in ["0 of 0 jobs this month, which is its limit", &resets_at.date().to_string()] {
         assert!(detail.contains(part), "{detail}");
     }
     assert!(problem.hint.unwrap().contains("ckrv usage"));
@@ -212,6 +213,26 @@ async fn what_ckrv_itself_failed_is_not_charged_and_a_retried_attempt_makes_no_s
     assert_eq!((used.total.jobs, used.total.seconds), (1, 7));
     on.client().retry(job).await.unwrap();
     assert_eq!(usage(&on.replica, &on.keys().api_key, "").await.total.jobs, 2, "to ask for a retry is to submit a job");
+}
+
+#[tokio::test]
+async fn what_ckrv_itself_failed_is_not_charged_where_the_job_was_being_cancelled_either() {
+    let on = Installation::new(Loops::Off).await;
+    let runner = on.runner(1).await;
+    let job = submit(&on.client(), spec()).await.id;
+    admission::pass(on.state()).await.unwrap();
+    let worker = start(&on.replica, &assignment_of(&runner, job).await, 1).await.unwrap();
+    worker.beat(WorkerPhase::Running).await.unwrap();
+    on.client().cancel(job).await.unwrap();
+    sqlx::query("update attempts set running_at = now() - interval '500 seconds'")
+        .execute(&mut on.sql().await)
+        .await
+        .unwrap();
+    let mut tx = on.state().db.tenant(on.keys().org).await.unwrap();
+    let lost = Transition::end(AttemptId { job, number: 1 }, Cause::WorkerLost, None);
+    assert_eq!(lost.apply(&mut tx).await.unwrap().unwrap().state, State::Cancelled);
+    tx.commit().await.unwrap();
+    assert_eq!(usage(&on.replica, &on.keys().api_key, "").await.total.seconds, 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Members and projects: room for one more, asked for in the transaction that adds it.
 
+use ckrv_server::db::members;
 use ckrv_server::error::ApiError;
 use ckrv_server::quota;
 use ckrv_tests::people;
@@ -15,6 +16,7 @@ use super::limit;
 async fn project(on: &Installation, number: u32) -> Result<(), ApiError> {
     let org = on.keys().org;
     let mut tx = on.state().db.tenant(org).await?;
+    members::lock(&mut tx, org).await?;
     quota::room_for(&mut tx, org, Measure::Projects).await?;
     sqlx::query("insert into projects (id, org_id, name) values ($1, $2, $3)")
         .bind(ProjectId::new().uuid())

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ckrv_client::runner::RunnerClient;
 use ckrv_server::admission;
 use ckrv_server::db::transition::Transition;
-use ckrv_tests::replica::{Installation, Loops, spec, submit};
+use ckrv_tests::replica::{Installation, Loops, beat, spec, submit};
 use ckrv_types::identity::Bootstrapped;
 use ckrv_types::job::SubmitJob;
 use ckrv_types::runner::Assignment;
-use ckrv_types::{JobId, OrgId, ProjectId, State};
+use ckrv_types::{JobId, JobSpec, OrgId, ProjectId, State};
 
 use super::limit;
 
@@ -31,12 +31,17 @@ async fn end(on: &Installation, item: &Assignment) {
 
 /// Queues so many jobs of an organization.
 async fn queue(on: &Installation, org: &Bootstrapped, count: i32) {
+    queue_of(on, org, count, &spec()).await;
+}
+
+/// The same, each by this specification.
+async fn queue_of(on: &Installation, org: &Bootstrapped, count: i32, spec: &JobSpec) {
     sqlx::query(
         "select s.* from generate_series(1, $4) i, lateral submit_job(gen_random_uuid(), $1, $2, null, $3::jsonb, 'x' || i, null) s",
     )
     .bind(org.org.uuid())
     .bind(org.project.uuid())
-    .bind(serde_json::to_string(&spec()).unwrap())
+    .bind(serde_json::to_string(spec).unwrap())
     .bind(count)
     .execute(&mut on.sql().await)
     .await
@@ -104,6 +109,69 @@ async fn who_was_idle_has_saved_nothing_up() {
 }
 
 #[tokio::test]
+async fn what_an_organization_does_on_its_own_runner_is_not_held_against_it_on_the_platforms() {
+    let on = Installation::new(Loops::Off).await;
+    let other = on.organization("other").await;
+    let ours = on.keys();
+    queue(&on, ours, 60).await;
+    let own = on.runner(20).await;
+    assert_eq!(pass(&on, &own).await.len(), 20);
+    queue(&on, &other, 40).await;
+    let (_, token) = on.platform_runner("shared").await;
+    let shared = on.replica.runner(&token, 4, &[]).await;
+    let items: Vec<OrgId> = pass(&on, &shared).await.iter().map(|item| item.org).collect();
+    assert_eq!((count(&items, ours), count(&items, &other)), (2, 2));
+
+    // Nor do its own jobs that come and go have others before it in turn.
+    for item in assigned(&shared).await {
+        end(&on, &item).await;
+    }
+    shared.heartbeat(&beat(1)).await.unwrap();
+    let mut turns = Vec::new();
+    while turns.len() < 10 {
+        for item in assigned(&own).await {
+            end(&on, &item).await;
+        }
+        queue(&on, ours, 20).await;
+        let items = pass(&on, &shared).await;
+        turns.push(items[0].org);
+        end(&on, &items[0]).await;
+    }
+    assert_eq!((count(&turns, ours), count(&turns, &other)), (5, 5), "{turns:?}");
+}
+
+#[tokio::test]
+async fn a_priority_puts_no_organization_before_another() {
+    let on = Installation::new(Loops::Off).await;
+    let other = on.organization("other").await;
+    queue_of(&on, on.keys(), 20, &JobSpec { priority: 100, ..spec() }).await;
+    queue(&on, &other, 20).await;
+    let (_, token) = on.platform_runner("shared").await;
+    let runner = on.replica.runner(&token, 6, &[]).await;
+    let items: Vec<OrgId> = pass(&on, &runner).await.iter().map(|item| item.org).collect();
+    assert_eq!((count(&items, on.keys()), count(&items, &other)), (3, 3));
+}
+
+#[tokio::test]
+async fn who_waits_for_what_a_runner_does_not_have_changes_nobodys_share_of_it() {
+    let on = Installation::new(Loops::Off).await;
+    let [small, large, elsewhere] =
+        [on.organization("small").await, on.organization("large").await, on.organization("elsewhere").await];
+    for (org, weight) in [(&small, 4), (&large, 8), (&elsewhere, 1)] {
+        limit(&on, org.org, "weight", Some(weight)).await;
+    }
+    queue(&on, &small, 20).await;
+    let (_, token) = on.platform_runner("shared").await;
+    let runner = on.replica.runner(&token, 3, &[]).await;
+    assert_eq!(pass(&on, &runner).await.len(), 3);
+    queue_of(&on, &elsewhere, 5, &JobSpec { class: Some("none".to_owned()), ..spec() }).await;
+    queue(&on, &large, 20).await;
+    runner.heartbeat(&beat(7)).await.unwrap();
+    let items: Vec<OrgId> = pass(&on, &runner).await.iter().map(|item| item.org).collect();
+    assert_eq!((count(&items, &small), count(&items, &large)), (3, 4));
+}
+
+#[tokio::test]
 async fn jobs_beyond_the_concurrency_wait_and_are_told_why_with_the_numbers() {
     let on = Installation::new(Loops::Off).await;
     limit(&on, on.keys().org, "concurrent_jobs", Some(2)).await;
@@ -115,11 +183,8 @@ async fn jobs_beyond_the_concurrency_wait_and_are_told_why_with_the_numbers() {
     let items = pass(&on, &runner).await;
     assert_eq!(items.len(), 2);
     let waits = on.client().explain(jobs[2]).await.unwrap();
-    assert!(
-        waits.summary.contains("runs 2 of the 2 jobs at once") && waits.summary.contains("`enterprise`"),
-        "{}",
-        waits.summary
-    );
+    // It is the organization's own limit: the tier has none.
+    assert!(waits.summary.contains("runs 2 of the 2 jobs at once that are its limit"), "{}", waits.summary);
     let queue = waits.queue.unwrap();
     assert_eq!((queue.position, queue.running, queue.concurrency), (1, 2, Some(2)));
     end(&on, &items[0]).await;

@@ -1,4 +1,4 @@
-//! Who gets which place: priority, then organizations in turn, then age; within everybody's limits.
+//! Who gets which place: organizations in turn, each one's by priority and then age; within everybody's limits.
 
 use std::time::{Duration, Instant};
 

@@ -31,6 +31,34 @@ async fn an_invitation_is_good_for_a_week() {
 }
 
 #[tokio::test]
+async fn invitations_end_with_the_right_to_make_them_and_take_no_places_any_more() {
+    let team = Team::start().await;
+    let owner = team.person("ada-l", Role::Owner).await;
+    let admin = team.person("bob", Role::Admin).await;
+    let (account, bot) = owner.api.makes_account("bot", "owner").await;
+    let (kept, _) = owner.api.invites("viewer").await;
+    admin.api.invites("editor").await;
+    let (for_owner, _) = bot.invites("owner").await;
+    let (for_viewer, _) = bot.invites("viewer").await;
+    let open = async || {
+        let mut open = owner.api.get("/v1/invitations").await.each("id");
+        open.sort();
+        open
+    };
+    assert_eq!(open().await.len(), 4);
+    owner.api.patch(&format!("/v1/members/{}", admin.user), json!({ "suspended": true })).await.is(200);
+    assert_eq!(open().await.len(), 4, "who is suspended may come back");
+    owner.api.patch(&format!("/v1/members/{}", admin.user), json!({ "role": "editor" })).await.is(200);
+    assert_eq!(open().await, [kept.clone(), for_owner, for_viewer.clone()]);
+    let account = format!("/v1/service-accounts/{account}");
+    owner.api.patch(&account, json!({ "role": "admin" })).await.is(200);
+    assert_eq!(open().await, [kept.clone(), for_viewer]);
+    owner.api.delete(&account).await.is(204);
+    assert_eq!(open().await, [kept]);
+    assert_eq!(team.audited("invitation.revoked").await, 3);
+}
+
+#[tokio::test]
 async fn the_last_part_of_the_link_is_enough() {
     let team = Team::start().await;
     let (_, link) = team.key().invites("viewer").await;

@@ -115,12 +115,29 @@ async fn who_is_demoted_is_so_at_once_and_cannot_undo_it_by_what_was_found_of_th
     let owner = team.person("ada-l", Role::Owner).await;
     let admin = team.person("bob", Role::Admin).await;
     let there = admin.api.at(&other);
-    assert_eq!(there.knocks().await, 200);
+    let secret = json!({ "name": "lent", "kind": "git_token", "host": "git.example.com", "username": "bot", "secret": "passw0rd" });
+    let lent = format!("/v1/credentials/{}", there.post("/v1/credentials", secret.clone()).await.is(201).text("id"));
+    let runner = there.post("/v1/runners", json!({ "name": "known" })).await.is(201);
+    let runner = format!("/v1/runners/{}", runner.text("id"));
+    let project = format!("/v1/projects/{}", there.makes_project("known", json!({})).await);
     owner.api.patch(&path(admin.user), json!({ "role": "viewer" })).await.is(200);
     // The other replica still believes in an admin; what would last is refused all the same.
     there.patch(&path(admin.user), json!({ "role": "admin" })).await.is(403);
-    there.post("/v1/service-accounts", json!({ "name": "door", "role": "admin" })).await.is(403);
-    there.post("/v1/invitations", json!({ "role": "admin" })).await.is(403);
+    for (made, body) in [
+        ("/v1/service-accounts", json!({ "name": "door", "role": "admin" })),
+        ("/v1/invitations", json!({ "role": "admin" })),
+        ("/v1/runners", json!({ "name": "door" })),
+        ("/v1/projects", json!({ "name": "door" })),
+        ("/v1/credentials", secret),
+    ] {
+        there.post(made, body).await.is(403);
+    }
+    there.patch(&runner, json!({ "allow": {} })).await.is(403);
+    there.patch(&project, json!({ "archived": true })).await.is(403);
+    there.put(&format!("{lent}/secret"), json!({ "secret": "passw1rd" })).await.is(403);
+    for removed in [&runner, &lent] {
+        there.delete(removed).await.is(403);
+    }
     assert_eq!(admin.api.get("/v1/whoami").await.body["scopes"], json!(["read"]));
 }
 

@@ -28,6 +28,24 @@ async fn organizations_are_the_operators_to_make_unless_it_is_said() {
 }
 
 #[tokio::test]
+async fn a_person_makes_ten_organizations_and_no_more_however_many_at_once() {
+    let team = Team::start().await;
+    let arguments = ["--org-creation", "anyone"];
+    let other = team.on().another_replica_with(ckrv_tests::replica::Loops::Off, &arguments).await;
+    // Those that the operator has made for somebody are none of theirs.
+    let eve = team.stranger("eve").await;
+    let there = eve.api.at(&other);
+    let asked = (0..12).map(|number| {
+        let api = if number % 2 == 0 { &eve.api } else { &there };
+        api.post("/v1/orgs", json!({ "name": format!("n{number}") }))
+    });
+    let answers = futures::future::join_all(asked).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 10);
+    let refused = answers.into_iter().find(|answer| answer.status != 201).unwrap().is(409);
+    assert!(refused.text("hint").contains("admin create-org"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_api_key_makes_no_organization() {
     let team = Team::start().await;
     let ada = team.person("ada-l", Role::Owner).await;

@@ -74,6 +74,19 @@ async fn a_projects_settings_fill_in_what_a_job_leaves_open() {
 }
 
 #[tokio::test]
+async fn who_named_no_class_is_told_that_the_project_gave_the_one_that_is_refused() {
+    let team = Team::start().await;
+    let api = team.key();
+    let project = api.makes_project("classy", json!({ "class": "small" })).await;
+    team.authority.sql("update tiers set classes = '{}'").await;
+    let told = api.submits(Some(&project), json!({})).await.is(403);
+    assert!(told.text("detail").contains("settings of the project `classy` gave it"), "{told:?}");
+    assert!(told.text("hint").contains("out of the project's settings"), "{told:?}");
+    let named = api.submits(Some(&project), json!({ "class": "small" })).await.is(403);
+    assert!(!named.text("detail").contains("classy"), "{named:?}");
+}
+
+#[tokio::test]
 async fn a_retry_keeps_to_what_holds_now() {
     let team = Team::start().await;
     let api = team.key();

@@ -108,6 +108,27 @@ async fn a_program_with_less_than_the_key_has_does_not_get_its_successor() {
 }
 
 #[tokio::test]
+async fn nobody_has_more_than_a_hundred_good_keys() {
+    let team = Team::start().await;
+    let ada = team.person("ada-l", Role::Owner).await;
+    let (first, _) = ada.api.makes_key(json!({ "name": "first" })).await;
+    team.authority
+        .sql(&format!(
+            "insert into api_keys (id, org_id, user_id, name, token_hash)
+             select gen_random_uuid(), org_id, user_id, 'more', sha256(i::text::bytea)
+             from api_keys, generate_series(1, 99) i where user_id = '{}'",
+            ada.user.uuid()
+        ))
+        .await;
+    let refused = ada.api.post("/v1/keys", json!({ "name": "k" })).await.is(409);
+    assert!(refused.text("hint").contains("ckrv key list"), "{refused:?}");
+    // While both are good there would be one more.
+    rotate(&ada.api, &first, json!({})).await.is(409);
+    rotate(&ada.api, &first, json!({ "overlap_seconds": 0 })).await.is(201);
+    ada.api.makes_account("bot", "viewer").await;
+}
+
+#[tokio::test]
 async fn an_overlap_is_a_month_at_most() {
     let team = Team::start().await;
     let (id, _) = team.key().makes_key(json!({ "name": "k" })).await;

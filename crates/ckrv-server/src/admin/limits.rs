@@ -1,6 +1,8 @@
 //! Tiers, which organization has which, and what holds for one organization instead. Each change stands in the audit log.
 
-use ckrv_types::OrgId;
+use std::ops::RangeInclusive;
+
+use ckrv_types::{OrgId, spec};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
@@ -38,6 +40,31 @@ impl Setting {
             Self::Projects => "projects",
             Self::RetentionDays => "retention_days",
             Self::Classes => "classes",
+        }
+    }
+
+    /// The numbers that it may be.
+    const fn bounds(self) -> RangeInclusive<i32> {
+        match self {
+            Self::Weight => 1..=1000,
+            Self::RequestsPerMinute | Self::RetentionDays => 1..=i32::MAX,
+            _ => 0..=i32::MAX,
+        }
+    }
+
+    fn takes(self) -> String {
+        let (least, most) = self.bounds().into_inner();
+        match self {
+            Self::Weight => format!("a number from {least} to {most}"),
+            Self::Classes => "names of a-z 0-9 - separated by commas, `none` or `unlimited`".to_owned(),
+            _ => format!("a number from {least} to {most}, or `unlimited`"),
+        }
+    }
+
+    fn allows(self, text: &str) -> bool {
+        match self {
+            Self::Classes => text.is_empty() || text.split(',').all(spec::is_name),
+            _ => text.parse().is_ok_and(|number| self.bounds().contains(&number)),
         }
     }
 }
@@ -79,10 +106,8 @@ pub enum LimitError {
     NoOrg(String),
     #[error("there is no tier `{0}`: `ckrv-server admin tiers` lists them")]
     NoTier(String),
-    #[error(
-        "`{0}` cannot be set to that: a number from 0 on (weight: 1 to 1000) or `unlimited`; classes: names or `none`"
-    )]
-    Limit(&'static str),
+    #[error("`{}` cannot be set to that: it takes {}", .0.column(), .0.takes())]
+    Limit(Setting),
     #[error("`tier` is for one organization: name it by --org")]
     OfNoOrg,
     #[error("the database did not answer as it should")]
@@ -135,13 +160,7 @@ pub async fn set_limit(db: &Db, whose: &Whose, setting: Setting, limit: &Limit) 
         }
     };
     let value = stored(setting, whose, limit)?;
-    let done = sqlx::query(AssertSqlSafe(statement)).bind(&subject).bind(&value).execute(&mut *tx).await;
-    let done = match done {
-        Err(sqlx::Error::Database(error)) if error.is_check_violation() || is_no_number(error.as_ref()) => {
-            return Err(LimitError::Limit(column));
-        }
-        done => done?,
-    };
+    let done = sqlx::query(AssertSqlSafe(statement)).bind(&subject).bind(&value).execute(&mut *tx).await?;
     if done.rows_affected() == 0 {
         return Err(LimitError::NoTier(subject));
     }
@@ -155,15 +174,10 @@ pub async fn set_limit(db: &Db, whose: &Whose, setting: Setting, limit: &Limit) 
 
 /// As it stands in the table; none: NULL.
 fn stored(setting: Setting, whose: &Whose, limit: &Limit) -> Result<Option<String>, LimitError> {
-    let column = setting.column();
     match (limit, whose) {
-        (Limit::Of(text), _) if setting == Setting::Classes => Ok(Some(text.clone())),
-        // -1 means something else in the table.
-        (Limit::Of(text), _) => match text.parse::<u32>() {
-            Ok(number) => Ok(Some(number.to_string())),
-            Err(_) => Err(LimitError::Limit(column)),
-        },
-        (Limit::Unlimited, _) if setting == Setting::Weight => Err(LimitError::Limit(column)),
+        (Limit::Of(text), _) if setting.allows(text) => Ok(Some(text.clone())),
+        (Limit::Of(_), _) => Err(LimitError::Limit(setting)),
+        (Limit::Unlimited, _) if setting == Setting::Weight => Err(LimitError::Limit(setting)),
         (Limit::Unlimited, Whose::Tier(_)) | (Limit::AsTier, Whose::Org(_)) => Ok(None),
         (Limit::Unlimited, Whose::Org(_)) if setting == Setting::Classes => Ok(Some("*".to_owned())),
         (Limit::Unlimited, Whose::Org(_)) => Ok(Some("-1".to_owned())),
@@ -177,11 +191,6 @@ fn shown(limit: &Limit) -> &str {
         Limit::Unlimited => "unlimited",
         Limit::AsTier => "tier",
     }
-}
-
-/// Out of an `int`'s range (22003).
-fn is_no_number(error: &dyn sqlx::error::DatabaseError) -> bool {
-    error.code().is_some_and(|code| code == "22003")
 }
 
 async fn existing(tx: &mut Tx, name: &str) -> Result<OrgId, LimitError> {
@@ -224,8 +233,16 @@ mod tests {
             (Setting::OpenJobs, &org, "many"),
             (Setting::Weight, &tier, "unlimited"),
             (Setting::Weight, &org, "unlimited"),
+            (Setting::Weight, &org, "1001"),
+            (Setting::RetentionDays, &org, "0"),
+            (Setting::OpenJobs, &org, "4000000000"),
+            (Setting::Classes, &org, "big, small"),
+            (Setting::Classes, &org, "*"),
+            (Setting::Classes, &tier, "big,"),
         ] {
             assert_eq!(as_stored(setting, whose, text), None, "{setting:?} {text}");
         }
+        let told = LimitError::Limit(Setting::RetentionDays).to_string();
+        assert!(told.contains("`retention_days`") && told.contains("from 1 to"), "{told}");
     }
 }

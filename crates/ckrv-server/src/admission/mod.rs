@@ -1,8 +1,8 @@
-//! Gives queued attempts to runners: by priority, then organizations in turn, then age; within what each organization
-//! may run at once and each runner can take.
+//! Gives queued attempts to runners: organizations in turn, each one's by priority and then age; within what each
+//! organization may run at once and each runner can take.
 //!
-//! One replica at a time, under the leader's lock (see [`crate::background`]). Woken by whoever makes work or room, and
-//! looking each second by itself.
+//! One replica at a time, under the leader's lock (see [`crate::background`]), and as long as two take themselves for the
+//! leader one after the other. Woken by whoever makes work or room, and looking each second by itself.
 
 mod capacity;
 mod statement;
@@ -20,6 +20,9 @@ use crate::state::AppState;
 
 /// Attempts that one transaction gives to one runner at most: their jobs' rows are locked until it commits.
 const BATCH: i64 = 200;
+
+/// Held by whoever is giving out attempts, to the end of the transaction.
+const LOCK: i64 = 0x636b_7276_0003;
 
 /// Gives out all that can be given out now.
 pub async fn pass(state: &AppState) -> Result<(), sqlx::Error> {
@@ -42,6 +45,8 @@ async fn runners_with_room(state: &AppState, lease: Duration) -> Result<Vec<Runn
 /// Gives the next attempts to `runner`; how many.
 async fn admit(state: &AppState, runner: RunnerId) -> Result<u64, sqlx::Error> {
     let mut tx = state.db.system().await?;
+    // A statement of its own: the next one has to see what the holder before has given out.
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     let admitted = assign(&mut tx, runner).await?;
     if admitted.is_empty() {
         return Ok(0);

@@ -1,21 +1,29 @@
 //! What every route needs that changes who may do what: that nobody else does at the same time, that whoever asks still may
 //! what they could when they were let in, and a line in the audit log.
 
-use ckrv_types::identity::Scope;
+use ckrv_types::identity::{Role, Scope};
 use ckrv_types::{Problem, ProblemCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::auth::Auth;
 use crate::auth::rules::Granter;
+use crate::auth::{Auth, KeyOwner};
 use crate::db::audit::{self, Entry};
-use crate::db::{Tx, members};
+use crate::db::{Tx, invitations, members};
 use crate::error::ApiResult;
 use crate::http::rate::address::ClientAddress;
 
-/// What the caller may give to others, until the transaction's end.
+/// What the caller may give to others, until the transaction's end: somebody who may manage at this moment.
 ///
 /// A credential that was found good is believed for a while; what is made by one must not outlive what it was made by.
 pub async fn granter(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
+    let asks = granter_of_own(tx, auth).await?;
+    // There is nobody whom it takes less to manage.
+    asks.manages(Role::Viewer)?;
+    Ok(asks)
+}
+
+/// The same of anybody, for what people may do about themselves without managing: their own keys, and leaving.
+pub async fn granter_of_own(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
     auth.whole_organization()?;
     members::lock(tx, auth.org).await?;
     let Some(role) = members::role_of(tx, auth.principal).await? else {
@@ -25,6 +33,21 @@ pub async fn granter(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
     };
     let scopes: Vec<Scope> = auth.scopes.iter().copied().filter(|scope| role.allows(*scope)).collect();
     Ok(Granter { role, scopes, by_login: auth.principal.key().is_none() })
+}
+
+/// Revokes the open invitations of somebody who could make them no longer, being `now` this (none: nothing any more), and writes
+/// that down: none is worth anything, and each would take a member's place.
+pub async fn revoke_invitations(
+    tx: &mut Tx,
+    auth: &Auth,
+    address: ClientAddress,
+    of: KeyOwner,
+    now: Option<Role>,
+) -> Result<(), sqlx::Error> {
+    for (id, role) in invitations::revoke_of(tx, of, now).await? {
+        note(tx, auth, address, "invitation.revoked", id, json!({ "role": role })).await?;
+    }
+    Ok(())
 }
 
 /// Writes down what the caller has done, in the transaction that does it.

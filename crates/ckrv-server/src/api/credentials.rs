@@ -7,7 +7,7 @@ use ckrv_types::{CredentialId, Page, Problem, ProblemCode, limits};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::note;
+use super::authority::{granter, note};
 use super::once::{IdempotencyKey, Once};
 use super::{Created, invalid, invalid_fields, no_such, to_value};
 use crate::auth::{Caller, Manage};
@@ -72,6 +72,7 @@ async fn create(
     if let Some(answer) = once.answered(&mut tx).await? {
         return Ok(Created::below(COLLECTION, answer));
     }
+    granter(&mut tx, &auth).await?;
     if credentials::count(&mut tx).await? >= limits::CREDENTIALS {
         return Err(too_many());
     }
@@ -98,6 +99,7 @@ async fn replace(
 ) -> ApiResult<axum::Json<Credential>> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
+    granter(&mut tx, &auth).await?;
     let known_hosts = credentials::lock(&mut tx, id).await?.ok_or_else(|| no_such("credential", id))?;
     let known = credentials::get(&mut tx, id).await?.ok_or_else(vanished)?;
     let GoodSecret { secret, fingerprint } =
@@ -134,6 +136,7 @@ async fn remove(
 ) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
+    granter(&mut tx, &auth).await?;
     let name = credentials::remove(&mut tx, id).await?.ok_or_else(|| no_such("credential", id))?;
     note(&mut tx, &auth, address, "credential.removed", id, json!({ "name": name })).await?;
     tx.commit().await?;

@@ -173,9 +173,8 @@ impl Queue {
             };
         }
         if let Some(most) = place.concurrency.filter(|most| place.running >= i64::from(*most)) {
-            let Place { running, tier, .. } = place;
-            let summary =
-                format!("The organization runs {running} of the {most} jobs at once that its tier `{tier}` allows.");
+            let running = place.running;
+            let summary = format!("The organization runs {running} of the {most} jobs at once that are its limit.");
             return (summary, Some("it starts when one of them is over; `ckrv usage` shows the limits".to_owned()));
         }
         if let Some(most) = place.project_concurrency.filter(|most| place.project_running >= i64::from(*most)) {

@@ -51,19 +51,8 @@ async fn submit(
         return Ok(Created::below(COLLECTION, answer));
     }
     let project = allowed_project(&auth, project)?;
-    let project = place(&state, &mut tx, project, &mut spec, &repo).await?;
-    let new = NewJob {
-        id: JobId::new(),
-        org: auth.org,
-        project: Some(project),
-        key: auth.principal.key(),
-        user: auth.principal.user(),
-        spec: &spec,
-        repo: &repo,
-        retry_of: None,
-        handed_in: None,
-    };
-    accept(&state, &auth, tx, &once, new).await
+    let placed = place(&state, &mut tx, project, &mut spec, &repo).await?;
+    accept(&state, &auth, tx, &once, new_job(&auth, &placed, &spec, &repo, None), &placed).await
 }
 
 /// A job with all its attempts.
@@ -138,34 +127,39 @@ async fn retry(
     }
     let mut spec = old.spec;
     let repo = check(&state, &spec)?;
-    let project = place(&state, &mut tx, Some(old.project), &mut spec, &repo).await?;
-    let new = NewJob {
+    let placed = place(&state, &mut tx, Some(old.project), &mut spec, &repo).await?;
+    accept(&state, &auth, tx, &once, new_job(&auth, &placed, &spec, &repo, Some(id)), &placed).await
+}
+
+fn new_job<'a>(auth: &Auth, placed: &Placed, spec: &'a JobSpec, repo: &'a str, retry_of: Option<JobId>) -> NewJob<'a> {
+    NewJob {
         id: JobId::new(),
         org: auth.org,
-        project: Some(project),
+        project: placed.project,
         key: auth.principal.key(),
         user: auth.principal.user(),
-        spec: &spec,
-        repo: &repo,
-        retry_of: Some(id),
+        service_account: auth.principal.service_account(),
+        spec,
+        repo,
+        retry_of,
         handed_in: None,
-    };
-    accept(&state, &auth, tx, &once, new).await
+    }
 }
 
 /// The last steps of both ways to a new job.
-async fn accept(state: &AppState, auth: &Auth, mut tx: Tx, once: &Once<'_>, new: NewJob<'_>) -> ApiResult<Created> {
-    let job = match jobs::submit(&mut tx, &new).await {
-        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-            return Err(invalid("project", "there is no such project"));
-        }
-        submitted => submitted?,
-    };
-    let job = match job {
+async fn accept(
+    state: &AppState,
+    auth: &Auth,
+    mut tx: Tx,
+    once: &Once<'_>,
+    new: NewJob<'_>,
+    placed: &Placed,
+) -> ApiResult<Created> {
+    let job = match jobs::submit(&mut tx, &new).await? {
         Ok(job) => job,
         Err(refusal) => {
             drop(tx);
-            return Err(quota::refuse(state, new.org, auth.principal.actor(), refusal).await);
+            return Err(quota::refuse(state, new.org, auth.principal.actor(), refusal, placed).await);
         }
     };
     let body = to_value(&job);
@@ -189,6 +183,13 @@ pub fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
     Ok(url.to_string())
 }
 
+/// Where a new job goes.
+pub struct Placed {
+    pub project: ProjectId,
+    /// The name of the project, where its settings gave the job the class that it has.
+    pub class_of: Option<String>,
+}
+
 /// Finds the project that a new job goes into, and has its settings hold for the job: they fill in what the specification leaves
 /// open. `wanted`: absent: where jobs go that name none.
 pub async fn place(
@@ -197,7 +198,7 @@ pub async fn place(
     wanted: Option<ProjectId>,
     spec: &mut JobSpec,
     repo: &str,
-) -> ApiResult<ProjectId> {
+) -> ApiResult<Placed> {
     let found = projects::for_job(tx, wanted).await?;
     let ForJob { id, name, settings, archived } =
         found.ok_or_else(|| invalid("project", "there is no such project"))?;
@@ -207,8 +208,9 @@ pub async fn place(
             .hint("Name another project, or have an admin restore this one.")
             .into());
     }
+    let classless = spec.class.is_none();
     keeps_rules(settings.apply(spec, repo, &state.config.repo_policy()))?;
-    Ok(id)
+    Ok(Placed { project: id, class_of: (classless && spec.class.is_some()).then_some(name) })
 }
 
 /// 422 for rules of the specification that are broken.

@@ -9,7 +9,7 @@ use ckrv_types::{KeyId, Page, Problem, ProblemCode, limits};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::{granter, note};
+use super::authority::{granter_of_own, note};
 use super::once::{IdempotencyKey, Once};
 use super::shown_once::{Shown, Tokened};
 use super::{Created, check_name, invalid, no_such};
@@ -66,7 +66,7 @@ async fn create(
     let once = Once::new(&auth, "POST /v1/keys", &key, &[&body]);
     let (id, org) = (KeyId::new(), auth.org);
     let insert = async |tx: &mut Tx, hash| {
-        let granter = granter(tx, &auth).await?;
+        let granter = granter_of_own(tx, &auth).await?;
         let (of, owner) = match wanted.service_account {
             None => (KeyOf::Own, auth.principal.owner()),
             Some(account) => {
@@ -89,6 +89,7 @@ async fn create(
             rotated_from: None,
         };
         let made = insert(tx, &new).await?;
+        check_number(tx, owner).await?;
         note(tx, &auth, address, "key.created", id, detail(&made)).await?;
         Ok(made)
     };
@@ -123,7 +124,7 @@ async fn rotate(
     let once = Once::new(&auth, "POST /v1/keys/{id}/rotate", &key, &[name.as_bytes(), &body]);
     let (id, org) = (KeyId::new(), auth.org);
     let insert = async |tx: &mut Tx, hash| {
-        let granter = granter(tx, &auth).await?;
+        let granter = granter_of_own(tx, &auth).await?;
         let (known, of) = visible(tx, &auth, old).await?;
         let scopes: Vec<Scope> =
             known.scopes.iter().copied().filter(|scope| granter.owners_role(of).allows(*scope)).collect();
@@ -147,6 +148,8 @@ async fn rotate(
         };
         insert(tx, &new).await?;
         keys::hand_over(tx, old, id, overlap, expires_in_days.is_none()).await?;
+        // With an overlap both are good.
+        check_number(tx, new.owner).await?;
         note(tx, &auth, address, "key.rotated", old, json!({ "to": id, "overlap_seconds": overlap })).await?;
         keys::get(tx, id).await?.ok_or(ApiError::Internal("a key was made and is not there"))
     };
@@ -169,7 +172,7 @@ async fn revoke(
 ) -> ApiResult<StatusCode> {
     auth.whole_organization()?;
     let mut tx = state.db.tenant(auth.org).await?;
-    let granter = granter(&mut tx, &auth).await?;
+    let granter = granter_of_own(&mut tx, &auth).await?;
     let (known, of) = visible(&mut tx, &auth, id).await?;
     granter.revokes_key(of)?;
     if known.revoked_at.is_none() {
@@ -214,6 +217,18 @@ async fn insert(tx: &mut Tx, new: &NewKey<'_>) -> ApiResult<ApiKey> {
         }
         made => Ok(made?),
     }
+}
+
+/// Refuses where an owner has more keys now than they may.
+async fn check_number(tx: &mut Tx, owner: KeyOwner) -> ApiResult<()> {
+    if keys::count_good(tx, owner).await? <= limits::KEYS_PER_OWNER {
+        return Ok(());
+    }
+    let most = limits::KEYS_PER_OWNER;
+    Err(Problem::new(ProblemCode::Conflict)
+        .detail(format!("There are {most} good keys of this owner, which is as many as one may have."))
+        .hint("Revoke those that nothing uses any more: ckrv key list")
+        .into())
 }
 
 fn detail(key: &ApiKey) -> serde_json::Value {

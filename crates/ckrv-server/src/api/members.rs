@@ -7,10 +7,10 @@ use ckrv_types::{OrgId, Page, UserId};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::{granter, note};
+use super::authority::{granter, granter_of_own, note, revoke_invitations};
 use super::no_such;
 use crate::auth::rules::keeps_an_owner;
-use crate::auth::{Auth, Caller, Manage, Read};
+use crate::auth::{Auth, Caller, KeyOwner, Manage, Read};
 use crate::db::members;
 use crate::error::ApiResult;
 use crate::http::extract::{Json, Path};
@@ -56,6 +56,8 @@ async fn update(
         for (action, detail) in before.acts("member", "role-changed", after) {
             note(&mut tx, &auth, address, &action, user, detail).await?;
         }
+        // Who is suspended may come back to what they have made.
+        revoke_invitations(&mut tx, &auth, address, KeyOwner::User(user), Some(after.role)).await?;
     }
     let changed = members::get(&mut tx, user).await?.ok_or_else(|| no_such("member", user))?;
     tx.commit().await?;
@@ -76,7 +78,7 @@ async fn remove(
     address: ClientAddress,
 ) -> ApiResult<StatusCode> {
     let mut tx = state.db.tenant(auth.org).await?;
-    let granter = granter(&mut tx, &auth).await?;
+    let granter = granter_of_own(&mut tx, &auth).await?;
     let before = members::standing(&mut tx, user).await?.ok_or_else(|| no_such("member", user))?;
     let leaves = is_login_of(&auth, user);
     if !leaves {
@@ -87,6 +89,7 @@ async fn remove(
     let action = if leaves { "member.left" } else { "member.removed" };
     // While the name of whoever leaves can still be seen.
     note(&mut tx, &auth, address, action, user, json!({ "role": before.role, "keys": keys })).await?;
+    revoke_invitations(&mut tx, &auth, address, KeyOwner::User(user), None).await?;
     members::remove(&mut tx, user).await?;
     tx.commit().await?;
     forget(&state, auth.org, user);

@@ -3,15 +3,15 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use ckrv_types::identity::{CreateServiceAccount, ServiceAccount, UpdateServiceAccount};
-use ckrv_types::{Page, Problem, ProblemCode, ServiceAccountId};
+use ckrv_types::{Page, Problem, ProblemCode, ServiceAccountId, limits};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::authority::{granter, note};
+use super::authority::{granter, note, revoke_invitations};
 use super::once::{IdempotencyKey, Once};
 use super::{Created, check_name, no_such, to_value};
 use crate::auth::rules::Standing;
-use crate::auth::{Caller, Manage, Read};
+use crate::auth::{Caller, KeyOwner, Manage, Read};
 use crate::db::{Tx, service_accounts};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Json, Path, parse_json};
@@ -58,6 +58,9 @@ async fn create(
         return Ok(Created::below(COLLECTION, answer));
     }
     granter(&mut tx, &auth).await?.grants_role(role)?;
+    if service_accounts::count(&mut tx).await? >= limits::SERVICE_ACCOUNTS {
+        return Err(too_many());
+    }
     let id = ServiceAccountId::new();
     match service_accounts::create(&mut tx, auth.org, id, &name, role).await {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Err(taken(&name)),
@@ -92,6 +95,7 @@ async fn update(
         for (action, detail) in before.acts("service-account", "changed", after) {
             note(&mut tx, &auth, address, &action, id, detail).await?;
         }
+        revoke_invitations(&mut tx, &auth, address, KeyOwner::ServiceAccount(id), Some(after.role)).await?;
     }
     let changed = existing(&mut tx, id).await?;
     tx.commit().await?;
@@ -116,6 +120,7 @@ async fn remove(
     service_accounts::remove(&mut tx, id).await?;
     let detail = json!({ "name": known.name, "keys": known.keys });
     note(&mut tx, &auth, address, "service-account.removed", id, detail).await?;
+    revoke_invitations(&mut tx, &auth, address, KeyOwner::ServiceAccount(id), None).await?;
     tx.commit().await?;
     state.credentials.callers.forget(|known| known.principal.service_account() == Some(id));
     Ok(StatusCode::NO_CONTENT)
@@ -123,6 +128,14 @@ async fn remove(
 
 async fn existing(tx: &mut Tx, id: ServiceAccountId) -> ApiResult<ServiceAccount> {
     service_accounts::get(tx, id).await?.ok_or_else(|| no_such("service account", id))
+}
+
+fn too_many() -> ApiError {
+    let most = limits::SERVICE_ACCOUNTS;
+    Problem::new(ProblemCode::Conflict)
+        .detail(format!("The organization has {most} service accounts, which is as many as it may."))
+        .hint("Remove those that nothing uses any more: ckrv service-account list")
+        .into()
 }
 
 fn taken(name: &str) -> ApiError {

@@ -5,6 +5,9 @@ use serde_json::Value;
 use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection};
 
+/// Rows that are forgotten at once.
+pub const FORGET: u64 = 1000;
+
 /// Which request: a key means something for one principal and route only.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
@@ -81,15 +84,16 @@ pub async fn store(
     Ok(())
 }
 
-/// Forgets what is older than `hours`, some at a time; how many.
+/// Forgets some of what is older than `hours`; how many. Less than [`FORGET`]: it was all.
 pub async fn forget_old(system: &mut PgConnection, hours: u64) -> Result<u64, sqlx::Error> {
     let hours = i32::try_from(hours).unwrap_or(i32::MAX);
     let done = sqlx::query(
         "delete from idempotency where ctid = any (array(
-             select ctid from idempotency where created_at < now() - make_interval(hours => $1) limit 1000
+             select ctid from idempotency where created_at < now() - make_interval(hours => $1) limit $2
          ))",
     )
     .bind(hours)
+    .bind(FORGET.cast_signed())
     .execute(system)
     .await?;
     Ok(done.rows_affected())

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::decode;
 use crate::auth::KeyOwner;
+use crate::auth::rules::stands_behind;
 use crate::auth::tokens::TokenHash;
 
 #[derive(FromRow)]
@@ -96,6 +97,29 @@ pub async fn get(tx: &mut PgConnection, id: InvitationId) -> Result<Option<Known
 
 pub async fn revoke(tx: &mut PgConnection, id: InvitationId) -> Result<(), sqlx::Error> {
     sqlx::query("update invitations set revoked_at = now() where id = $1").bind(id.uuid()).execute(tx).await.map(drop)
+}
+
+/// Revokes those open invitations of somebody who is `now` this in the organization (none: nothing any more) that they could
+/// make no longer; which, and for what role.
+pub async fn revoke_of(
+    tx: &mut PgConnection,
+    by: KeyOwner,
+    now: Option<Role>,
+) -> Result<Vec<(InvitationId, Role)>, sqlx::Error> {
+    let kept: Vec<&str> =
+        Role::ALL.into_iter().filter(|role| stands_behind(now, *role)).map(|role| role.as_str()).collect();
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "update invitations set revoked_at = now()
+         where (user_id = $1 or service_account_id = $2) and role <> all ($3)
+             and revoked_at is null and accepted_at is null and expires_at > now()
+         returning id, role",
+    )
+    .bind(by.user().map(UserId::uuid))
+    .bind(by.service_account().map(ServiceAccountId::uuid))
+    .bind(kept)
+    .fetch_all(tx)
+    .await?;
+    rows.into_iter().map(|(id, role)| Ok((InvitationId::from_uuid(id), decode::text("role", &role)?))).collect()
 }
 
 /// An invitation as who has its link meets it.

@@ -1,7 +1,7 @@
 //! Jobs: their rows, and the lock that serializes their changes.
 
 use ckrv_types::job::JobResult;
-use ckrv_types::{Attempt, Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, State, UserId};
+use ckrv_types::{Attempt, Cause, Job, JobId, JobSpec, KeyId, OrgId, ProjectId, ServiceAccountId, State, UserId};
 use sqlx::types::{Json, Uuid};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
@@ -141,12 +141,12 @@ pub async fn lock(tx: &mut PgConnection, id: JobId, reach: &Reach) -> Result<Opt
 pub struct NewJob<'a> {
     pub id: JobId,
     pub org: OrgId,
-    /// Absent: the organization's first project.
-    pub project: Option<ProjectId>,
+    pub project: ProjectId,
     /// Who submitted it; none: a runner has handed it in.
     pub key: Option<KeyId>,
-    /// The same where it was a person's program.
+    /// The person, whose program or key it was; or the service account whose key.
     pub user: Option<UserId>,
+    pub service_account: Option<ServiceAccountId>,
     pub spec: &'a JobSpec,
     /// The repository's URL as it was understood, for lists.
     pub repo: &'a str,
@@ -155,23 +155,22 @@ pub struct NewJob<'a> {
     pub handed_in: Option<HandedIn<'a>>,
 }
 
-/// Accepts a job with its first attempt, and shows it; or says why not, and then the transaction has to be given up. A
-/// foreign-key violation says that there is no such project.
+/// Accepts a job with its first attempt, and shows it; or says why not, and then the transaction has to be given up.
 pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Result<Job, Refusal>, sqlx::Error> {
-    let query = sqlx::query_as(
-        "select project_id, created_at, refusal from submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    );
-    let (project, created_at, refusal): (Uuid, OffsetDateTime, Option<Json<Refusal>>) = query
+    let query =
+        sqlx::query_as("select created_at, refusal from accept_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
+    let (created_at, refusal): (OffsetDateTime, Option<Json<Refusal>>) = query
         .bind(job.id.uuid())
         .bind(job.org.uuid())
-        .bind(job.project.map(ProjectId::uuid))
+        .bind(job.project.uuid())
         .bind(job.key.map(KeyId::uuid))
+        .bind(job.user.map(UserId::uuid))
+        .bind(job.service_account.map(ServiceAccountId::uuid))
         .bind(Json(job.spec))
         .bind(job.repo)
         .bind(job.retry_of.map(JobId::uuid))
         .bind(job.handed_in.as_ref().map(|handed| handed.runner.uuid()))
         .bind(job.handed_in.as_ref().map(Json))
-        .bind(job.user.map(UserId::uuid))
         .fetch_one(tx)
         .await?;
     if let Some(Json(refusal)) = refusal {
@@ -180,7 +179,7 @@ pub async fn submit(tx: &mut PgConnection, job: &NewJob<'_>) -> Result<Result<Jo
     Ok(Ok(Job {
         id: job.id,
         org: job.org,
-        project: ProjectId::from_uuid(project),
+        project: job.project,
         spec: job.spec.clone(),
         state: State::Queued,
         cause: None,
@@ -243,13 +242,17 @@ pub async fn list(tx: &mut PgConnection, filter: &Filter, limit: i64) -> Result<
         query.push(" and state = any(").push_bind(states).push(")");
     }
     if !filter.labels.is_empty() {
-        query.push(" and labels @> ").push_bind(Json(&filter.labels));
+        // The second says nothing new but to the planner: there is an index of the jobs that have any.
+        query.push(" and labels @> ").push_bind(Json(&filter.labels)).push(" and labels <> '{}'");
     }
     if let Some(repo) = &filter.repo {
         query.push(" and repo = ").push_bind(repo);
     }
-    if !filter.projects.is_whole_organization() {
-        query.push(" and project_id = any(").push_bind(filter.projects.uuids()).push(")");
+    match filter.projects.projects() {
+        [] => {}
+        // The index has the jobs of one project in the list's order, and of several not.
+        [one] => drop(query.push(" and project_id = ").push_bind(one.uuid())),
+        _ => drop(query.push(" and project_id = any(").push_bind(filter.projects.uuids()).push(")")),
     }
     query.push(" order by id desc limit ").push_bind(limit);
     let rows: Vec<JobRow> = query.build_query_as().fetch_all(tx).await?;

@@ -182,6 +182,19 @@ pub async fn create(tx: &mut PgConnection, key: &NewKey<'_>) -> Result<ApiKey, s
     get(tx, key.id).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
+/// How many of an owner's keys are good, in the transaction's own organization.
+pub async fn count_good(tx: &mut PgConnection, owner: KeyOwner) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from api_keys
+         where (user_id = $1 or service_account_id = $2) and revoked_at is null
+             and (expires_at is null or expires_at > now())",
+    )
+    .bind(owner.user().map(UserId::uuid))
+    .bind(owner.service_account().map(ServiceAccountId::uuid))
+    .fetch_one(tx)
+    .await
+}
+
 /// Revoking again changes nothing.
 pub async fn revoke(tx: &mut PgConnection, id: KeyId) -> Result<(), sqlx::Error> {
     sqlx::query("update api_keys set revoked_at = now() where id = $1 and revoked_at is null")

@@ -23,8 +23,8 @@ pub async fn belongs(system: &mut PgConnection, user: UserId, org: OrgId) -> Res
     Ok(found.is_some())
 }
 
-/// Until the transaction's end nobody else changes what anybody may do in the organization: members, service accounts, keys,
-/// invitations. First in every transaction that does, so that what the rules were asked about still holds.
+/// Until the transaction's end nobody else changes what anybody may do in the organization, or what outlasts them there:
+/// members, service accounts, keys, invitations, projects, runners, credentials of jobs. First in every transaction that does, so that what the rules were asked about still holds.
 pub async fn lock(tx: &mut PgConnection, org: OrgId) -> Result<(), sqlx::Error> {
     let name = format!("who may what in {}", org.uuid());
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(name).execute(tx).await.map(drop)

@@ -68,18 +68,26 @@ pub async fn shown(tx: &mut PgConnection, org: OrgId) -> Result<identity::Org, s
     })
 }
 
-/// `tier`: absent: what people get who make one for themselves. A unique violation says that the name is taken.
+/// How many organizations somebody has made for themselves. Until the transaction's end they make no other.
+pub async fn count_made_by(system: &mut PgConnection, user: UserId) -> Result<i64, sqlx::Error> {
+    let name = format!("organizations made by {}", user.uuid());
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(name).execute(&mut *system).await?;
+    sqlx::query_scalar("select count(*) from orgs where created_by = $1").bind(user.uuid()).fetch_one(system).await
+}
+
+/// `by`: who makes it for themselves; none: the operator does. `tier`: absent: what people get who do. A unique violation says
+/// that the name is taken.
 pub async fn create(
     system: &mut PgConnection,
     org: OrgId,
     name: &str,
-    by: UserId,
+    by: Option<UserId>,
     tier: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query("insert into orgs (id, name, created_by) values ($1, $2, $3)")
         .bind(org.uuid())
         .bind(name)
-        .bind(by.uuid())
+        .bind(by.map(UserId::uuid))
         .execute(&mut *system)
         .await?;
     if let Some(tier) = tier {

@@ -13,7 +13,6 @@ pub struct Place {
     /// The organization's attempts that are given out or running, and how many may be; none: any number.
     pub running: i64,
     pub concurrency: Option<i32>,
-    pub tier: String,
     /// The same of its project.
     pub project: String,
     pub project_running: i64,
@@ -39,7 +38,7 @@ pub async fn place(tx: &mut PgConnection, attempt: AttemptId) -> Result<Option<P
                  or (b.priority = a.priority and (b.queued_at, b.job_id) < (a.queued_at, a.job_id))
              )) as before,
             (select count(*) from attempts r where r.org_id = a.org_id and r.rank > 0 and r.rank < 100) as running,
-            q.concurrent_jobs as concurrency, q.tier, p.name as project,
+            q.concurrent_jobs as concurrency, p.name as project,
             (select count(*) from attempts r
              where r.org_id = a.org_id and r.project_id = a.project_id and r.rank > 0 and r.rank < 100) as project_running,
             (p.settings ->> 'concurrency')::int as project_concurrency,

@@ -43,15 +43,8 @@ impl Limits {
 
 /// Why the database did not accept a job.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Refusal {
-    pub tier: String,
-    #[serde(flatten)]
-    pub what: Refused,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
-pub enum Refused {
+pub enum Refusal {
     Quota(QuotaLimit),
     /// The class is none of those that jobs may name.
     Class {
@@ -92,16 +85,6 @@ pub async fn limits(tx: &mut PgConnection, org: OrgId) -> Result<Limits, sqlx::E
     .bind(org.uuid())
     .fetch_one(tx)
     .await
-}
-
-/// Until the transaction's end nobody else adds to what is counted by this measure.
-pub async fn hold(tx: &mut PgConnection, org: OrgId, measure: Measure) -> Result<(), sqlx::Error> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('quota ' || $1::text || $2, 0))")
-        .bind(org.uuid())
-        .bind(measure.as_str())
-        .execute(tx)
-        .await
-        .map(drop)
 }
 
 /// People, and invitations that somebody may still accept.

@@ -48,11 +48,16 @@ pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::
 /// Says of some jobs that ended more than so many days ago, or than their organization's tier keeps them if that is less, that
 /// their log and artifacts are gone. How many.
 pub async fn mark(system: &mut PgConnection, days: i64) -> Result<u64, sqlx::Error> {
+    // Each organization's oldest first, apart from the others': jobs that are kept for longer are not read again at each pass.
     let jobs: Vec<Uuid> = sqlx::query_scalar(
-        "update jobs set purged_at = now() where id = any (array(
-             select j.id from jobs j join org_quotas q on q.org_id = j.org_id
-             where j.finished_at < now() - least($1, q.retention_days) * interval '1 day' and j.purged_at is null
-             order by j.finished_at limit $2 for update of j
+        "update jobs set purged_at = now() where purged_at is null and id = any (array(
+             select due.id from org_quotas q cross join lateral (
+                 select j.id from jobs j
+                 where j.org_id = q.org_id and j.purged_at is null
+                   and j.finished_at < now() - least($1, q.retention_days) * interval '1 day'
+                 order by j.finished_at limit $2
+             ) due
+             limit $2
          )) returning id",
     )
     .bind(days)
@@ -63,19 +68,12 @@ pub async fn mark(system: &mut PgConnection, days: i64) -> Result<u64, sqlx::Err
     Ok(jobs.len() as u64)
 }
 
-/// Some of the marked jobs of which there is still something to remove.
+/// Some of the marked jobs of which there may still be something to remove.
 pub async fn marked(system: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select j.id from (
-             select job_id from artifacts
-             union select job_id from log_heads where archive is not null
-             union select job_id from log_heads where sealed_at is not null and archived_at is null
-         ) kept join jobs j on j.id = kept.job_id
-         where j.purged_at is not null limit $1",
-    )
-    .bind(JOBS)
-    .fetch_all(system)
-    .await
+    sqlx::query_scalar("select id from jobs where purged_at is not null and cleared_at is null limit $1")
+        .bind(JOBS)
+        .fetch_all(system)
+        .await
 }
 
 /// The keys of all objects of these jobs.
@@ -90,9 +88,10 @@ pub async fn objects(system: &mut PgConnection, jobs: &[Uuid]) -> Result<Vec<Str
     .await
 }
 
-/// Deletes the rows that named these objects, and the chunks of logs that were never archived.
+/// Deletes the rows that named these objects, and the chunks of logs that were never archived: nothing is left to remove.
 pub async fn clear(system: &mut PgConnection, jobs: &[Uuid]) -> Result<(), sqlx::Error> {
-    // The heads first, as everywhere.
+    // The jobs and then the heads first, as everywhere.
+    sqlx::query("update jobs set cleared_at = now() where id = any ($1)").bind(jobs).execute(&mut *system).await?;
     sqlx::query(
         "update log_heads set archive = null, archived_at = coalesce(archived_at, now()) where job_id = any ($1)",
     )

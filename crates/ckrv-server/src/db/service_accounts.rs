@@ -59,6 +59,10 @@ pub async fn get(tx: &mut PgConnection, id: ServiceAccountId) -> Result<Option<S
     query.bind(id.uuid()).fetch_optional(tx).await?.map(ServiceAccount::try_from).transpose()
 }
 
+pub async fn count(tx: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from service_accounts where removed_at is null").fetch_one(tx).await
+}
+
 /// A unique violation says that the name is taken.
 pub async fn create(
     tx: &mut PgConnection,

@@ -12,8 +12,9 @@ use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::api::jobs::Placed;
 use crate::db::audit::{self, Actor, Entry};
-use crate::db::quotas::{Limits, Refusal, Refused};
+use crate::db::quotas::{Limits, Refusal};
 use crate::db::{quotas, rate_limits};
 use crate::error::{ApiError, ApiResult};
 use crate::http::rate;
@@ -23,12 +24,11 @@ use crate::state::AppState;
 const NOTED_EVERY: Duration = Duration::from_hours(1);
 
 /// Refuses where the organization has no room for one more: of [`Measure::Members`], before a member is added or invited;
-/// of [`Measure::Projects`], before a project is made or restored. Others of the same organization wait until `tx` ends, so
-/// that two at once do not both take the last place. `tx` may be a tenant's or the system's.
+/// of [`Measure::Projects`], before a project is made or restored. Under the organization's lock ([`crate::db::members::lock`]),
+/// so that two at once do not both take the last place. `tx` may be a tenant's or the system's.
 pub async fn room_for(tx: &mut PgConnection, org: OrgId, measure: Measure) -> ApiResult<()> {
     let limits = quotas::limits(tx, org).await?;
     let Some(limit) = limits.of(measure) else { return Ok(()) };
-    quotas::hold(tx, org, measure).await?;
     let used = match measure {
         Measure::Members => quotas::members(tx, org).await?,
         Measure::Projects => quotas::projects(tx, org).await?,
@@ -37,18 +37,17 @@ pub async fn room_for(tx: &mut PgConnection, org: OrgId, measure: Measure) -> Ap
     if used < limit {
         return Ok(());
     }
-    Err(exceeded(&limits.tier, QuotaLimit { quota: measure, used, limit: Some(limit), resets_at: None }).into())
+    Err(exceeded(QuotaLimit { quota: measure, used, limit: Some(limit), resets_at: None }).into())
 }
 
 /// What somebody is told whose job was not accepted. That a quota was used up stands in the audit log, once an hour at most.
-pub async fn refuse(state: &AppState, org: OrgId, actor: Actor, refusal: Refusal) -> ApiError {
-    let Refusal { tier, what } = refusal;
-    match what {
-        Refused::Quota(standing) => match note(state, org, actor, &standing).await {
-            Ok(()) => exceeded(&tier, standing).into(),
+pub async fn refuse(state: &AppState, org: OrgId, actor: Actor, refusal: Refusal, placed: &Placed) -> ApiError {
+    match refusal {
+        Refusal::Quota(standing) => match note(state, org, actor, &standing).await {
+            Ok(()) => exceeded(standing).into(),
             Err(error) => error.into(),
         },
-        Refused::Class { class, classes } => no_class(&tier, &class, &classes).into(),
+        Refusal::Class { class, classes } => no_class(&class, &classes, placed.class_of.as_deref()).into(),
     }
 }
 
@@ -70,14 +69,19 @@ async fn note(state: &AppState, org: OrgId, actor: Actor, standing: &QuotaLimit)
     tx.commit().await
 }
 
-fn no_class(tier: &str, class: &str, classes: &[String]) -> Problem {
-    let hint = match classes {
-        [] => "Name no class, or ask for another tier.".to_owned(),
-        classes => format!("Name one of {}, or none; or ask for another tier.", classes.join(", ")),
+/// `by`: the project whose settings gave the job its class.
+fn no_class(class: &str, classes: &[String], by: Option<&str>) -> Problem {
+    let given =
+        by.map(|project| format!(", which the settings of the project `{project}` gave it")).unwrap_or_default();
+    let named = match (classes, by) {
+        ([], None) => "Name no class".to_owned(),
+        ([], Some(_)) => "Have an admin take the class out of the project's settings".to_owned(),
+        (classes, None) => format!("Name one of {}, or none", classes.join(", ")),
+        (classes, Some(_)) => format!("Name one of {}, or have an admin change the project's", classes.join(", ")),
     };
     Problem::new(ProblemCode::Forbidden)
-        .detail(format!("Jobs of an organization of the tier `{tier}` may not have the class `{class}`."))
-        .hint(hint)
+        .detail(format!("The organization's jobs may not have the class `{class}`{given}."))
+        .hint(format!("{named}; or ask for another tier."))
 }
 
 /// How many requests a minute the organization may send; none: any number. As it was found a few seconds ago at most.
@@ -109,8 +113,8 @@ fn per_minute(limits: &Limits) -> Option<NonZeroU32> {
     limits.requests_per_minute.and_then(|rate| NonZeroU32::new(rate.unsigned_abs()))
 }
 
-/// 403, for an organization of this tier.
-pub fn exceeded(tier: &str, standing: QuotaLimit) -> Problem {
+/// 403.
+pub fn exceeded(standing: QuotaLimit) -> Problem {
     let QuotaLimit { quota, used, limit, resets_at } = standing;
     let of = limit.map_or_else(|| used.to_string(), |limit| format!("{used} of {limit}"));
     let (so, then) = match quota {
@@ -127,7 +131,7 @@ pub fn exceeded(tier: &str, standing: QuotaLimit) -> Problem {
     let until =
         resets_at.map(|at| format!(" It counts from nothing again on {} (UTC).", at.date())).unwrap_or_default();
     Problem { quota: Some(standing), ..Problem::new(ProblemCode::QuotaExceeded) }
-        .detail(format!("The organization {so}, which is what its tier `{tier}` allows.{until}"))
+        .detail(format!("The organization {so}, which is its limit.{until}"))
         .hint(format!("{}, or ask for another tier; `ckrv usage` shows what is used.", capitalized(then)))
 }
 

@@ -55,14 +55,15 @@ pub(super) async fn hand_in(
     let allowed = runners::project_of(&mut tx, auth.runner, &origin.namespace).await?;
     let project = allowed.ok_or_else(|| not_allowed(&auth, &origin.namespace))?;
     let repo = check(&state, &spec)?;
-    let project = place(&state, &mut tx, Some(project), &mut spec, &repo).await?;
+    let placed = place(&state, &mut tx, Some(project), &mut spec, &repo).await?;
     let handed_in = HandedIn { runner: auth.runner, instance: &instance, origin: &origin };
     let new = NewJob {
         id: JobId::new(),
         org,
-        project: Some(project),
+        project: placed.project,
         key: None,
         user: None,
+        service_account: None,
         spec: &spec,
         repo: &repo,
         retry_of: None,
@@ -75,7 +76,7 @@ pub(super) async fn hand_in(
         }
         made => match made? {
             Ok(standing) => standing,
-            Err(refusal) => return Err(quota::refuse(&state, org, Actor::Runner(auth.runner), refusal).await),
+            Err(refusal) => return Err(quota::refuse(&state, org, Actor::Runner(auth.runner), refusal, &placed).await),
         },
     };
     crash_point!("server.hand-in.committed");

@@ -37,12 +37,21 @@ pub async fn tick(state: &AppState) -> Result<(), sqlx::Error> {
     let overdue = verdict::overdue(&mut tx, &terms, None, BATCH).await?;
     tx.commit().await?;
     for found in overdue {
-        end(state, &terms, &found).await?;
+        // One that cannot be ended keeps none of the others.
+        if let Err(error) = end(state, &terms, &found).await {
+            tracing::warn!(%error, attempt = %found.attempt, "an attempt was not ended; it is tried again");
+        }
         crash_point!("server.sweeper.between");
     }
+    while forget_old(state).await? == idempotency::FORGET {}
+    Ok(())
+}
+
+async fn forget_old(state: &AppState) -> Result<u64, sqlx::Error> {
     let mut tx = state.db.system().await?;
-    idempotency::forget_old(&mut tx, limits::IDEMPOTENCY_HOURS).await?;
-    tx.commit().await
+    let forgotten = idempotency::forget_old(&mut tx, limits::IDEMPOTENCY_HOURS).await?;
+    tx.commit().await?;
+    Ok(forgotten)
 }
 
 /// Beats, and says by which terms to judge now.

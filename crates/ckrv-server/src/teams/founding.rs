@@ -1,14 +1,14 @@
 //! A new organization, with the project that its jobs go into and the person who owns it.
 
 use ckrv_types::identity::{Org, ProjectSettings, Role};
-use ckrv_types::{OrgId, ProjectId, UserId};
+use ckrv_types::{OrgId, Problem, ProblemCode, ProjectId, UserId, limits};
 use serde_json::{Value, json};
 
 use crate::api::once::Once;
 use crate::api::to_value;
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::{Tx, members, orgs, projects};
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::state::AppState;
 
 /// What an organization is made of.
@@ -28,6 +28,10 @@ pub async fn found_once(state: &AppState, once: &Once<'_>, wanted: &Founding<'_>
     if let Some(answer) = once.answered(&mut tx).await? {
         return Ok(Some(answer));
     }
+    // Tiers are of organizations: whoever could make any number of them would have any number of quotas.
+    if orgs::count_made_by(&mut tx, wanted.owner).await? >= limits::ORGS_PER_PERSON {
+        return Err(too_many());
+    }
     let made = match found(&mut tx, wanted).await {
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(None),
         made => to_value(&made?),
@@ -40,7 +44,8 @@ pub async fn found_once(state: &AppState, once: &Once<'_>, wanted: &Founding<'_>
 /// Makes the organization, in a transaction of the system's. A unique violation says that the name is taken.
 pub async fn found(system: &mut Tx, wanted: &Founding<'_>) -> Result<Org, sqlx::Error> {
     let org = OrgId::new();
-    orgs::create(system, org, wanted.name, wanted.owner, wanted.tier).await?;
+    let by = matches!(wanted.by, Actor::User(_)).then_some(wanted.owner);
+    orgs::create(system, org, wanted.name, by, wanted.tier).await?;
     projects::create(system, org, ProjectId::new(), "default", &ProjectSettings::default()).await?;
     members::add(system, org, wanted.owner, Role::Owner).await?;
     let acts = [
@@ -53,4 +58,11 @@ pub async fn found(system: &mut Tx, wanted: &Founding<'_>) -> Result<Org, sqlx::
         audit::write(system, &entry).await?;
     }
     orgs::shown(system, org).await
+}
+
+fn too_many() -> ApiError {
+    Problem::new(ProblemCode::Conflict)
+        .detail(format!("You have made {} organizations, which is as many as a person may.", limits::ORGS_PER_PERSON))
+        .hint("Use one of them, or ask whoever runs this control plane: ckrv-server admin create-org")
+        .into()
 }

@@ -37,7 +37,9 @@ pub async fn sent_by(
     per_minute: NonZeroU32,
 ) -> Result<Option<(u32, OffsetDateTime)>, sqlx::Error> {
     let found = rate_limits::look(db, &bucket_of_org(org)).await?;
-    Ok(found.map(|(ahead, arrives_at)| (per_minute.get() - remaining(ahead, WINDOW / per_minute.get()), arrives_at)))
+    // The limit may have been lowered since: the bucket is then fuller than it allows.
+    let sent = |ahead| per_minute.get().saturating_sub(remaining(ahead, WINDOW / per_minute.get()));
+    Ok(found.map(|(ahead, arrives_at)| (sent(ahead), arrives_at)))
 }
 
 async fn charge(
