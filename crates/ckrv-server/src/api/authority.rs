@@ -2,14 +2,14 @@
 //! what they could when they were let in, and a line in the audit log.
 
 use ckrv_types::identity::Scope;
-use ckrv_types::{Problem, ProblemCode};
+use ckrv_types::{LoginId, Problem, ProblemCode};
 use serde_json::Value;
 
-use crate::auth::Auth;
 use crate::auth::rules::Granter;
+use crate::auth::{Auth, Principal};
 use crate::db::audit::{self, Entry};
-use crate::db::{Tx, members};
-use crate::error::ApiResult;
+use crate::db::{Tx, logins, members};
+use crate::error::{ApiError, ApiResult};
 use crate::http::rate::address::ClientAddress;
 
 /// What the caller may give to others, until the transaction's end.
@@ -18,13 +18,25 @@ use crate::http::rate::address::ClientAddress;
 pub async fn granter(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
     auth.whole_organization()?;
     members::lock(tx, auth.org).await?;
-    let Some(role) = members::role_of(tx, auth.principal).await? else {
-        return Err(Problem::new(ProblemCode::Unauthenticated)
-            .detail("The credential was good a moment ago, and is not any more.")
-            .into());
-    };
+    if let Principal::User { login, .. } = auth.principal
+        && !logins::stands(tx, login).await?
+    {
+        return Err(no_more());
+    }
+    let role = members::role_of(tx, auth.principal).await?.ok_or_else(no_more)?;
     let scopes: Vec<Scope> = auth.scopes.iter().copied().filter(|scope| role.allows(*scope)).collect();
-    Ok(Granter { role, scopes, by_login: auth.principal.key().is_none() })
+    Ok(Granter { role, scopes, by_login: auth.principal.key().is_none(), narrowed: auth.is_narrowed() })
+}
+
+/// The login of a person's program, which stands until the transaction's end: for what it has its person become.
+pub async fn standing(system: &mut Tx, login: LoginId) -> ApiResult<()> {
+    if logins::lock(system, login).await?.is_some_and(|found| found.stands) { Ok(()) } else { Err(no_more()) }
+}
+
+fn no_more() -> ApiError {
+    Problem::new(ProblemCode::Unauthenticated)
+        .detail("The credential was good a moment ago, and is not any more.")
+        .into()
 }
 
 /// Writes down what the caller has done, in the transaction that does it.

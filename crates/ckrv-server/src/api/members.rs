@@ -79,7 +79,9 @@ async fn remove(
     let granter = granter(&mut tx, &auth).await?;
     let before = members::standing(&mut tx, user).await?.ok_or_else(|| no_such("member", user))?;
     let leaves = is_login_of(&auth, user);
-    if !leaves {
+    if leaves {
+        auth.not_narrowed()?;
+    } else {
         granter.manages(before.role)?;
     }
     keeps_an_owner(before, None, members::other_owners(&mut tx, user).await?)?;

@@ -55,12 +55,13 @@ async fn create(
     headers: HeaderMap,
     Body(body): Body,
 ) -> ApiResult<Created> {
-    let Principal::User { user, .. } = auth.principal else {
+    let Principal::User { user, login } = auth.principal else {
         return Err(Problem::new(ProblemCode::Forbidden)
             .detail("An API key has its one organization, and makes no other.")
             .hint("Sign in as a person: ckrv cloud login")
             .into());
     };
+    auth.not_narrowed()?;
     if state.config.org_creation == OrgCreation::Operator {
         return Err(Problem::new(ProblemCode::Forbidden)
             .detail("On this control plane, organizations are made by its operator.")
@@ -72,7 +73,7 @@ async fn create(
     let once = Once::new(&auth, "POST /v1/orgs", &key, &[&body]);
     let address = address.0.to_string();
     let wanted = Founding { name: &name, owner: user, tier: None, by: Actor::User(user), address: Some(&address) };
-    let made = founding::found_once(&state, &once, &wanted).await?;
+    let made = founding::found_once(&state, &once, login, &wanted).await?;
     Ok(Created { location: ORG.to_owned(), body: made.ok_or_else(|| taken(&name))? })
 }
 
