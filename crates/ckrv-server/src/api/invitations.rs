@@ -107,7 +107,7 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Join the organization that an invitation is from, as a person, by a program of theirs.
+/// Join the organization that an invitation is from, as a person, by a program that they have let in for all.
 ///
 /// Who has taken it gets the same answer again; for others it is gone. Who is a member already stays what they are.
 #[utoipa::path(post, path = "/v1/invitations/accept", tag = "teams", operation_id = "acceptInvitation",

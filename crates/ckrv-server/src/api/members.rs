@@ -65,7 +65,7 @@ async fn update(
 
 /// Remove a member, or leave: their API keys are revoked, and nothing of theirs is let in any more.
 ///
-/// Anybody may leave, but for the last owner.
+/// Anybody may leave, but for the last owner; by a program that they have let in for all.
 #[utoipa::path(delete, path = "/v1/members/{user}", tag = "teams", operation_id = "removeMember",
     params(("user" = UserId, Path)),
     responses((status = 204, description = "They are no member any more."), Authenticated, NotFound, Conflict))]
