@@ -105,7 +105,6 @@ async fn nobody_is_led_anywhere_but_to_a_page_of_ours() {
         "\\\\evil.example/",
         "/\t/evil.example/",
         "/\n/evil.example/",
-        "\u{0}/account",
         " //evil.example",
         "javascript:alert(1)",
         "evil.example",
