@@ -41,8 +41,9 @@ async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<ax
     Ok(axum::Json(Page { items, next: None }))
 }
 
-/// Make an organization, whose owner is the person that asks, by a program that they have let in for all. Whoever runs the control
-/// plane may keep that to themselves.
+/// Make an organization, whose owner is the person that asks. Whoever runs the control plane may keep that to themselves.
+///
+/// It takes a program that the person has let in for all.
 #[utoipa::path(post, path = "/v1/orgs", tag = "teams", operation_id = "createOrg",
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters.")),
     request_body = CreateOrg,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
-use ckrv_types::SessionId;
 use ckrv_types::identity::Scope;
+use ckrv_types::{Problem, SessionId};
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -77,7 +77,8 @@ struct DeviceAuthorizationRequest {
         (status = 400, body = OAuthError, description = "The request was refused."),
         (status = 401, body = OAuthError, description = "There is no such client."),
         (status = 413, body = OAuthError, description = "The form is too large."),
-        (status = 429, body = OAuthError, description = "Too many logins were begun from this address."),
+        (status = 429, description = "Too many requests came from this address, or began a login.",
+            content((OAuthError = "application/json"), (Problem = "application/problem+json"))),
         (status = 500, body = OAuthError, description = "A fault on the server's side."),
         (status = 503, body = OAuthError, description = "The database is away for the moment.")))]
 async fn device_authorization(
