@@ -38,7 +38,9 @@ struct Round<'a> {
 }
 
 fn unlimited() -> Vec<(&'static str, String)> {
-    ["CKRV_RATE_PER_ADDRESS", "CKRV_RATE_PER_KEY"].map(|name| (name, "1000000".to_owned())).into()
+    ["CKRV_RATE_PER_ADDRESS", "CKRV_RATE_PER_KEY", "CKRV_LOGINS_PER_ADDRESS"]
+        .map(|name| (name, "1000000".to_owned()))
+        .into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +76,7 @@ async fn schemathesis_finds_no_server_error_and_nothing_undocumented() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing_wrong_with_what_runners_and_workers_are_answered() {
-    let limits = ["--rate-per-address", "1000000", "--rate-per-key", "1000000"];
+    let limits = ["--rate-per-address", "1000000", "--rate-per-key", "1000000", "--logins-per-address", "0"];
     let on = Installation::with(Loops::On, &limits).await;
     let runner = on.runner(2).await;
     let job = submit(&on.client(), spec()).await.id;
@@ -143,7 +145,7 @@ impl Marked {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_is_told_nothing_of_another_organization_and_changes_nothing_there() {
-    let limits = ["--rate-per-address", "1000000", "--rate-per-key", "1000000"];
+    let limits = ["--rate-per-address", "1000000", "--rate-per-key", "1000000", "--logins-per-address", "0"];
     let on = Installation::with(Loops::Off, &limits).await;
     let url = on.replica.url().to_string();
     let other = on.organization("neighbours").await;

@@ -71,6 +71,10 @@ pub struct Config {
     #[arg(long, env = "CKRV_RATE_PER_KEY", default_value_t = 6000)]
     pub rate_per_key: u32,
 
+    /// Logins that an address may begin per hour, of devices as at providers; 0, or 0 requests per address: any number.
+    #[arg(long, env = "CKRV_LOGINS_PER_ADDRESS", default_value_t = 600)]
+    pub logins_per_address: u32,
+
     /// Proxies in front of the server that append to X-Forwarded-For; 0: the header is not believed.
     #[arg(long, env = "CKRV_TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: u8,

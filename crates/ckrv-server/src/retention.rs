@@ -1,4 +1,4 @@
-//! Removing what is kept no longer: what logins were made of, a day after its end; log and artifacts some days after a job's
+//! Removing what is kept no longer: what people sign in and let programs in by, once it is over; log and artifacts some days after a job's
 //! end, its row later. Of jobs:
 //!
 //! 1. Mark: the jobs and their artifacts are said to be gone. From now on readers are told so.

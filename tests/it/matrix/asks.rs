@@ -30,7 +30,7 @@ pub struct Ask {
     pub about: About,
     /// An admin is refused too.
     pub takes_an_owner: bool,
-    /// Only a person's program may ask, and no key.
+    /// Only a person's program may ask that was let in for all; no other, and no key.
     pub by_person: bool,
     /// Besides what the route needs, a key has to be good for managing, and so has whoever asks about what is not theirs;
     /// how others are refused.

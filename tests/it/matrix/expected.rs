@@ -79,7 +79,7 @@ fn by_user(operation: &Operation, ask: &Ask, stranger: &Stranger, scope: Scope) 
             if !scopes.contains(&scope) || (ask.takes_an_owner && *role != Role::Owner) {
                 return Some(Expected::Forbidden);
             }
-            if ask.by_person && stranger.is_key() {
+            if ask.by_person && (stranger.is_key() || stranger.narrowed) {
                 return Some(Expected::Forbidden);
             }
             let concerns_others = stranger.is_key() || (ask.about != About::Asker && !ask.or_own_by_login);

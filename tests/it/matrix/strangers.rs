@@ -49,11 +49,13 @@ pub struct Stranger {
     pub token: Option<String>,
     /// The organization that is asked for.
     pub org: Option<String>,
+    /// A person's program that was let in for less than all.
+    pub narrowed: bool,
 }
 
 impl Stranger {
     pub fn new(name: &'static str, kind: Kind, standing: Standing, token: impl Into<String>) -> Self {
-        Self { name, kind, standing, token: Some(token.into()), org: None }
+        Self { name, kind, standing, token: Some(token.into()), org: None, narrowed: false }
     }
 
     pub fn is_key(&self) -> bool {
@@ -253,7 +255,8 @@ pub async fn ours(place: &Place<'_>, others: [ProjectId; 2]) -> Vec<Stranger> {
     }
     let ada = maker.person(org, "quagga-ada", Role::Owner).await;
     let (_, token) = maker.login(org, ada, &[Read]).await;
-    list.push(Stranger::ours("an owner's program that may only read", Role::Owner, &[Read], token));
+    let narrow = Stranger::ours("an owner's program that may only read", Role::Owner, &[Read], token);
+    list.push(Stranger { narrowed: true, ..narrow });
     for (name, projects) in
         [("a key of another project", &others[..1]), ("a key that is limited to two other projects", &others[..])]
     {

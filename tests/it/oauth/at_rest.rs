@@ -1,6 +1,8 @@
 //! What is given out is kept as hashes: whoever reads the database can use none of it.
 
 use super::*;
+use crate::sign_in::entry;
+use crate::sign_in::scripted::Scripted;
 
 /// Every row of every table as text.
 async fn dump(authority: &Authority) -> String {
@@ -29,8 +31,17 @@ fn forms(secret: &str) -> [String; 4] {
 
 #[tokio::test]
 async fn no_secret_that_was_given_out_is_anywhere_in_the_database() {
-    let authority = Authority::start().await;
+    let acme = Scripted::start().await;
+    let settings = tempfile::tempdir().unwrap();
+    let file = settings.path().join("providers.yaml");
+    std::fs::write(&file, format!("providers:\n{}", entry("acme", &acme, "invited"))).unwrap();
+    let authority = Authority::with(&["--sign-in-providers", file.to_str().unwrap()]).await;
     let mut browser = authority.browser().await;
+    // Somebody is at a provider, and came by the link of an invitation.
+    let invitation = "ab12".repeat(16);
+    let link = format!("/login/acme?return_to=/invitations/ck_invite_x_{invitation}");
+    let asked = Browser::new().open(authority.url(&link)).await.leaves_for.expect("they are led to the provider");
+    let [state, nonce] = ["state", "nonce"].map(|name| parameter(&asked, name).unwrap());
     let pending = authority.device().await;
     let device = authority.device().await;
     authority.approve(&mut browser, &device).await;
@@ -42,7 +53,7 @@ async fn no_secret_that_was_given_out_is_anywhere_in_the_database() {
     let by_code = authority.exchange(&code, &pkce.verifier).await.tokens();
     let cookie = browser.cookie("ckrv-session").expect("signed in").to_owned();
 
-    let mut secrets = vec![people::PASSWORD.to_owned(), cookie, waiting, code, pkce.verifier];
+    let mut secrets = vec![people::PASSWORD.to_owned(), cookie, waiting, code, pkce.verifier, invitation, state, nonce];
     for Device { code, user_code } in [pending, device] {
         secrets.extend([code, user_code.replace('-', ""), user_code]);
     }

@@ -185,3 +185,19 @@ async fn no_page_of_a_decision_runs_scripts_or_lets_itself_be_framed_or_stored()
         assert!(!page.text.contains("<script") && !page.text.contains(" style="), "{}", page.text);
     }
 }
+
+#[tokio::test]
+async fn an_organization_that_has_suspended_somebody_is_never_the_one_that_is_chosen() {
+    let authority = Authority::start().await;
+    let (device, here) = (authority.device().await, authority.on.keys().org);
+    let other = another_organization(&authority, "other").await;
+    people::join(&mut authority.on.sql().await, other, authority.ada, Role::Viewer).await;
+    let mut browser = authority.browser().await;
+    authority.sql(&format!("update web_sessions set org_id = '{}'", here.uuid())).await;
+    authority.sql(&format!("update members set suspended_at = now() where org_id = '{}'", here.uuid())).await;
+    let form = authority.types(&mut browser, &device.user_code).await.form("/device/decide");
+    assert_eq!(form.value("org"), Some(other.to_string().as_str()));
+    let page = browser.submit(form.press("decision", "approve")).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    authority.poll(&device).await.tokens();
+}

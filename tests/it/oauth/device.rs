@@ -89,3 +89,31 @@ async fn a_device_that_names_no_scope_gets_all_and_is_told_so() {
     authority.approve(&mut authority.browser().await, &device).await;
     assert_eq!(authority.poll(&device).await.good().text("scope"), "read run manage");
 }
+
+#[tokio::test]
+async fn a_code_that_its_device_would_find_expired_is_not_approved() {
+    let authority = Authority::start().await;
+    let device = authority.device().await;
+    let mut browser = authority.browser().await;
+    let decide = async |browser: &mut Browser, decision: &str| {
+        let form = authority.types(browser, &device.user_code).await.form("/device/decide");
+        browser.submit(form.press("decision", decision)).await
+    };
+    authority.time_passes("590 seconds").await;
+    let page = decide(&mut browser, "approve").await;
+    assert_eq!((page.status.as_u16(), page.alert().is_some()), (404, true), "{}", page.text);
+    authority.poll(&device).await.is_refused("authorization_pending");
+    assert_eq!(decide(&mut browser, "deny").await.status, 200, "it is soon enough to say no");
+}
+
+#[tokio::test]
+async fn an_address_begins_so_many_logins_in_an_hour() {
+    let authority = Authority::with(&["--rate-per-address", "6000", "--logins-per-address", "2"]).await;
+    for _ in 0..2 {
+        authority.device().await;
+    }
+    let answer = authority.client_post("/oauth/device_authorization", &[]).await;
+    assert_eq!((answer.status, answer.text("error")), (429, "temporarily_unavailable"), "{answer:?}");
+    assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|wait| wait <= 1801), "{answer:?}");
+    assert_eq!(authority.value("select count(*) from device_codes").await, "2");
+}

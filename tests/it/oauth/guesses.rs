@@ -97,3 +97,18 @@ async fn parallel_guesses_are_counted_each() {
     assert!(refused >= 10, "{statuses:?}");
     assert!(!authority.is_asked(&mut browser, &device.user_code).await);
 }
+
+#[tokio::test]
+async fn whose_guesses_are_used_up_is_told_so_also_when_they_decide() {
+    let authority = Authority::start().await;
+    let device = authority.device().await;
+    let mut browser = authority.browser().await;
+    let form = authority.types(&mut browser, &device.user_code).await.form("/device/decide");
+    for _ in 0..3 {
+        guesses(&authority, &mut authority.browser().await, 10).await;
+    }
+    let page = browser.submit(form.press("decision", "approve")).await;
+    assert_eq!(page.status, 429, "{}", page.text);
+    assert!(page.header("retry-after").parse::<u64>().is_ok_and(|wait| wait <= 601));
+    authority.poll(&device).await.is_refused("authorization_pending");
+}

@@ -301,7 +301,7 @@ impl Answer {
 }
 
 impl Device {
-    fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &Answer) -> Self {
         Self { code: answer.text("device_code").to_owned(), user_code: answer.text("user_code").to_owned() }
     }
 }

@@ -1,9 +1,13 @@
 //! Changing one's password.
 
+use std::time::Duration;
+
 use ckrv_tests::browser::Browser;
+use ckrv_tests::wait::wait_for;
 use ckrv_types::limits;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 
 use super::{PASSWORD, Site};
 
@@ -109,4 +113,59 @@ async fn the_form_of_another_session_changes_nothing() {
     let form = form.fill("current", PASSWORD).fill("new", NEW).fill("again", NEW);
     assert_eq!(ada.submit(form).await.status, StatusCode::FORBIDDEN);
     assert_eq!(site.audited("password.changed").await, 0);
+}
+
+/// Does `act` while another transaction holds what `held` locks, which it changes by `change` once `act` waits for it.
+async fn meanwhile<T>(site: &Site, held: &str, change: &str, act: impl Future<Output = T>) -> T {
+    use sqlx::Connection as _;
+    let mut sql = site.on.sql().await;
+    let mut tx = sql.begin().await.unwrap();
+    sqlx::query(AssertSqlSafe(held.to_owned())).execute(&mut *tx).await.unwrap();
+    let change = async {
+        wait_for("it waits", Duration::from_secs(20), async || is_waited(site).await.then_some(())).await;
+        sqlx::query(AssertSqlSafe(change.to_owned())).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    tokio::join!(act, change).0
+}
+
+async fn is_waited(site: &Site) -> bool {
+    sqlx::query_scalar(
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
+    )
+    .fetch_one(&mut site.on.sql().await)
+    .await
+    .unwrap()
+}
+
+const OTHER: &str = "update local_accounts set password_hash = 'changed'";
+
+#[tokio::test]
+async fn no_session_begins_behind_a_change_of_the_password() {
+    let site = Site::new().await;
+    site.user("ada").await;
+    let mut browser = Browser::new();
+    let held = "select from local_accounts for update";
+    let page = meanwhile(&site, held, OTHER, site.sign_in(&mut browser, "ada", PASSWORD)).await;
+    assert_eq!((page.status, browser.cookie("ckrv-session")), (StatusCode::FORBIDDEN, None), "{}", page.text);
+}
+
+#[tokio::test]
+async fn who_was_signed_out_meanwhile_changes_no_password_nor_does_who_knows_one_that_was_changed() {
+    let site = Site::new().await;
+    site.user("ada").await;
+    let mut browser = site.browser_of("ada").await;
+    let (held, end) = ("select from web_sessions for update", "update web_sessions set revoked_at = now()");
+    let page = meanwhile(&site, held, end, change(&site, &mut browser, PASSWORD, NEW, NEW)).await;
+    assert_eq!(page.url.path(), "/login", "{}", page.text);
+
+    let mut browser = site.browser_of("ada").await;
+    let held = "select from local_accounts for update";
+    let page = meanwhile(&site, held, OTHER, change(&site, &mut browser, PASSWORD, NEW, NEW)).await;
+    assert_eq!((page.status, page.alert().as_deref()), (StatusCode::FORBIDDEN, Some("This is not your password.")));
+    let hash: String = sqlx::query_scalar("select password_hash from local_accounts")
+        .fetch_one(&mut site.on.sql().await)
+        .await
+        .unwrap();
+    assert_eq!((hash.as_str(), site.audited("password.changed").await), ("changed", 0));
 }

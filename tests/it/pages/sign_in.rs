@@ -105,7 +105,6 @@ async fn nobody_is_led_anywhere_but_to_a_page_of_ours() {
         "\\\\evil.example/",
         "/\t/evil.example/",
         "/\n/evil.example/",
-        "\u{0}/account",
         " //evil.example",
         "javascript:alert(1)",
         "evil.example",
@@ -139,4 +138,18 @@ async fn whoever_wanted_a_page_is_led_back_to_it_with_all_they_had() {
     let page = browser.open(site.url("/login?return_to=/device")).await;
     assert_eq!(page.url.path(), "/device", "who is signed in is not asked again");
     assert_eq!(browser.open(site.url("/")).await.url.path(), "/account");
+}
+
+#[tokio::test]
+async fn what_can_be_nobodys_name_is_as_any_unknown_one_and_a_nul_is_refused() {
+    let site = Site::new().await;
+    let mut browser = Browser::new();
+    let page = site.sign_in(&mut browser, "no such name at all!", PASSWORD).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    let csrf = browser.open(site.url("/login")).await.form("/login").value("csrf").unwrap().to_owned();
+    for (login, password) in [("a\0", PASSWORD), ("ada", "of\0nobody")] {
+        let fields = [("csrf", csrf.as_str()), ("login", login), ("password", password)];
+        let page = browser.post(site.url("/login"), &fields, None).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{login:?}: {}", page.text);
+    }
 }

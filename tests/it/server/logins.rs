@@ -70,7 +70,7 @@ impl Signed {
         let typed = codes["user_code"].as_str().unwrap().to_lowercase();
         let asked = device::look(self.on.state(), &typed, &who).await.unwrap().unwrap();
         assert_eq!((asked.host.as_str(), asked.address.as_str()), ("laptop", "127.0.0.1"));
-        assert!(device::decide(self.on.state(), &self.by, &asked.user_code, true).await.unwrap());
+        assert!(device::decide(self.on.state(), &self.by, &asked.user_code, true).await.unwrap().is_ok());
         let code = codes["device_code"].as_str().unwrap().to_owned();
         vec![("grant_type", DEVICE_GRANT.to_owned()), ("device_code", code)]
     }
@@ -148,7 +148,7 @@ async fn an_exchange_that_is_rolled_back_uses_up_nothing() {
 }
 
 #[tokio::test]
-async fn what_logins_were_made_of_goes_a_day_after_its_end() {
+async fn what_logins_were_made_of_goes_a_day_after_its_end_and_what_is_under_way_at_it() {
     let signed = Signed::new().await;
     let (device, code) = (signed.device_grant().await, signed.code_grant().await);
     let over = signed.exchange(&device).await.1;
@@ -160,7 +160,7 @@ async fn what_logins_were_made_of_goes_a_day_after_its_end() {
     assert_eq!(reqwest::Client::new().post(url).form(&form).send().await.unwrap().status(), 200);
 
     let tables = ["device_codes", "authorization_codes", "sign_ins", "web_sessions", "refresh_tokens", "logins"];
-    for (hours, kept) in [(23, [1, 1, 1, 1, 2, 2]), (2, [0, 0, 0, 0, 1, 2])] {
+    for (hours, kept) in [(23, [1, 1, 0, 1, 2, 2]), (2, [0, 0, 0, 0, 1, 2])] {
         signed.hours_pass(hours).await;
         retention::tick(signed.on.state()).await.unwrap();
         for (table, kept) in tables.iter().zip(kept) {
@@ -175,4 +175,14 @@ async fn what_logins_were_made_of_goes_a_day_after_its_end() {
     signed.hours_pass(90 * 24).await;
     retention::tick(signed.on.state()).await.unwrap();
     assert_eq!((signed.rows("logins").await, signed.rows("logins where revoked_at is null").await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_session_that_was_left_unused_goes_a_day_after_that_ended_it() {
+    let signed = Signed::new().await;
+    for (days, kept) in [(14, 1), (2, 0)] {
+        signed.sql(&format!("update web_sessions set seen_at = seen_at - interval '{days} days'")).await;
+        retention::tick(signed.on.state()).await.unwrap();
+        assert_eq!(signed.rows("web_sessions").await, kept, "{days} days");
+    }
 }

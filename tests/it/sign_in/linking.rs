@@ -95,3 +95,27 @@ async fn the_last_way_in_and_what_is_anothers_stay() {
         sqlx::query_scalar("select count(*) from identities").fetch_one(&mut on.site.on.sql().await).await.unwrap();
     assert_eq!(left, 2);
 }
+
+#[tokio::test]
+async fn an_identity_of_a_provider_that_is_no_more_is_no_way_in() {
+    let acme = Scripted::start().await;
+    let on = Vouching::open(&acme).await;
+    let mut browser = Browser::new();
+    on.through(&mut browser, &acme, json!({})).await;
+    sqlx::query(
+        "insert into identities (issuer, subject, user_id) select 'https://gone.example', 'jane', id from users",
+    )
+    .execute(&mut on.site.on.sql().await)
+    .await
+    .unwrap();
+    let page = browser.open(on.site.url("/account")).await;
+    let removable: Vec<_> = page.forms().into_iter().filter(|form| form.action().path() == UNLINK).collect();
+    let issuers: Vec<_> = removable.iter().map(|form| form.value("issuer").unwrap()).collect();
+    assert_eq!(issuers, ["https://gone.example"], "{}", page.text);
+    let csrf = page.form("/logout").value("csrf").unwrap().to_owned();
+    let unlink = |issuer, subject| [("csrf", csrf.as_str()), ("issuer", issuer), ("subject", subject)];
+    let last = unlink(acme.issuer(), "248289761001");
+    assert_eq!(browser.post(on.site.url(UNLINK), &last, None).await.status, StatusCode::CONFLICT);
+    let dead = unlink("https://gone.example", "jane");
+    assert_eq!(browser.post(on.site.url(UNLINK), &dead, None).await.status, StatusCode::OK);
+}

@@ -6,7 +6,7 @@ mod github;
 mod linking;
 mod oidc;
 mod returns;
-mod scripted;
+pub mod scripted;
 mod settings;
 
 use std::collections::HashMap;

@@ -162,6 +162,57 @@ async fn made_up_returns_are_written_down_so_often_and_no_more() {
     assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(!page.header("retry-after").is_empty());
     assert_eq!(on.told("session.refused").await.len(), usize::try_from(limits::SIGN_IN_FAILURES_ADDRESS).unwrap());
+    // Any page could have had the browser ask: nobody is kept out by it.
+    on.site.user("ada").await;
+    on.site.browser_of("ada").await;
+    assert_eq!(on.through(&mut Browser::new(), &acme, json!({})).await.url.path(), "/account");
     assert_eq!(browser.open(on.site.url("/login/nobody")).await.status, StatusCode::NOT_FOUND);
     assert_eq!(browser.open(on.site.url("/login/nobody/callback?state=x")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn sign_ins_that_come_to_nothing_are_limited_by_address_and_others_are_not() {
+    let acme = Scripted::start().await;
+    let on = Vouching::open(&acme).await;
+    let deny = async || {
+        let mut browser = Browser::new();
+        let back = refuses(&on.go(&mut browser, "/login/acme").await, "access_denied");
+        browser.open(back).await
+    };
+    for number in 1..limits::SIGN_IN_FAILURES_ADDRESS {
+        assert_eq!(deny().await.status, StatusCode::FORBIDDEN, "{number}");
+    }
+    for _ in 0..3 {
+        assert_eq!(on.through(&mut Browser::new(), &acme, json!({})).await.url.path(), "/account");
+    }
+    assert_eq!(deny().await.status, StatusCode::FORBIDDEN, "what was good is not counted");
+    let written = on.told("session.refused").await.len();
+
+    let page = deny().await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(!page.header("retry-after").is_empty());
+    let mut browser = Browser::new();
+    let back = acme.agrees(&on.go(&mut browser, "/login/acme").await, json!({}));
+    let page = browser.open(back).await;
+    assert_eq!((page.status, is_in(&browser)), (StatusCode::TOO_MANY_REQUESTS, false));
+    assert_eq!(acme.unasked(), 1, "the provider was not asked about the code");
+    assert_eq!(on.told("session.refused").await.len(), written, "and nothing is written down");
+}
+
+#[tokio::test]
+async fn an_address_begins_so_many_sign_ins_and_no_page_does_it_in_its_place() {
+    let acme = Scripted::start().await;
+    let limits = ["--rate-per-address", "6000", "--logins-per-address", "2"];
+    let on = Vouching::with(&entry("acme", &acme, "open"), &limits).await;
+    let fetched = reqwest::Client::new().get(on.site.url("/login/acme")).header("sec-fetch-dest", "image");
+    assert_eq!(fetched.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    for _ in 0..2 {
+        on.go(&mut Browser::new(), "/login/acme").await;
+    }
+    let page = Browser::new().open(on.site.url("/login/acme")).await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(page.header("retry-after").parse::<u64>().is_ok_and(|wait| wait <= 1801));
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from sign_ins").fetch_one(&mut on.site.on.sql().await).await.unwrap();
+    assert_eq!(kept, 2);
 }

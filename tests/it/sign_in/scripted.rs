@@ -117,6 +117,11 @@ impl Scripted {
         self.inner.script.lock().unwrap()
     }
 
+    /// How many codes nobody has asked about.
+    pub fn unasked(&self) -> usize {
+        self.inner.codes.lock().unwrap().len()
+    }
+
     /// Somebody agreed to what the browser was sent with; where it is sent back. `claims` go before what is usual in the ID
     /// token; null takes one out.
     pub fn agrees(&self, asked: &Url, claims: Value) -> Url {

@@ -239,3 +239,53 @@ async fn a_member_of_another_organization_is_not_there() {
     assert_eq!(eve.api.knocks().await, 200);
     assert_eq!(team.key().get("/v1/members").await.each("user"), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_program_that_was_let_in_for_less_than_all_does_not_decide_where_its_person_belongs() {
+    let team = Team::start().await;
+    let ada = team.person("ada-l", Role::Owner).await;
+    team.person("bob", Role::Owner).await;
+    let (key, _) = ada.api.makes_key(json!({ "name": "laptop", "scopes": ["read"] })).await;
+    let (_, link) = team.key().invites("viewer").await;
+    for scopes in ["read", "read run", "run manage read"] {
+        let narrow = team.lets_in("ada-l", scopes).await;
+        if scopes.contains("manage") {
+            narrow.post("/v1/orgs", json!({ "name": "all" })).await.is(201);
+            continue;
+        }
+        narrow.get("/v1/whoami").await.is(200);
+        narrow.delete(&path(ada.user)).await.is(403).refuses("forbidden");
+        narrow.post("/v1/orgs", json!({ "name": "adas" })).await.is(403).refuses("forbidden");
+        narrow.accepts(&link).await.is(403).refuses("forbidden");
+        narrow.delete(&format!("/v1/keys/{key}")).await.is(403).refuses("forbidden");
+        let at_once = json!({ "overlap_seconds": 0 });
+        narrow.post(&format!("/v1/keys/{key}/rotate"), at_once).await.is(403).refuses("forbidden");
+    }
+    ada.api.delete(&path(ada.user)).await.is(204);
+}
+
+#[tokio::test]
+async fn a_login_that_has_ended_makes_nothing_that_lasts_while_it_is_still_believed() {
+    let team = Team::start().await;
+    let ada = team.person("ada-l", Role::Owner).await;
+    let eve = team.stranger("eve").await;
+    let (_, link) = team.key().invites("viewer").await;
+    for api in [&ada.api, &eve.api] {
+        api.get("/v1/whoami").await.is(200);
+    }
+    let before = team.authority.value("select count(*) from api_keys").await;
+    // Behind the server's back, as another replica would.
+    team.authority.sql("update logins set revoked_at = now()").await;
+    ada.api.get("/v1/jobs").await.is(200);
+    for (route, body) in [
+        ("/v1/keys", json!({ "name": "laptop" })),
+        ("/v1/invitations", json!({ "role": "owner" })),
+        ("/v1/service-accounts", json!({ "name": "ci", "role": "owner" })),
+        ("/v1/orgs", json!({ "name": "adas" })),
+    ] {
+        ada.api.post(route, body).await.is(401).refuses("unauthenticated");
+    }
+    eve.api.accepts(&link).await.is(401).refuses("unauthenticated");
+    assert_eq!(team.authority.value("select count(*) from api_keys").await, before);
+    assert_eq!(team.authority.value("select count(*) from invitations").await, "1");
+}

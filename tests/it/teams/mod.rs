@@ -21,7 +21,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::oauth::{Answer, Authority};
+use crate::oauth::{Answer, Authority, Device};
 
 /// An installation with people in it, who sign in and let programs act for them.
 pub struct Team {
@@ -82,6 +82,14 @@ impl Team {
     /// One more program of somebody.
     pub async fn signs_in(&self, login: &str) -> Api {
         self.by_text(&self.authority.login_of(login).await.access)
+    }
+
+    /// One more program of somebody, which asked for these scopes.
+    pub async fn lets_in(&self, login: &str, scopes: &str) -> Api {
+        let asked = self.authority.client_post("/oauth/device_authorization", &[("scope", scopes)]).await;
+        let device = Device::of(&asked.good());
+        self.authority.approve(&mut self.authority.browser_of(login).await, &device).await;
+        self.by_text(&self.authority.poll(&device).await.tokens().access)
     }
 
     /// Somebody who belongs to a small organization of their own, signed in there.

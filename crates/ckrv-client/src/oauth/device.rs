@@ -18,6 +18,9 @@ const SLOWER: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
 /// Section 3.2: unless the server says otherwise.
 const INTERVAL: u64 = 5;
+/// However long a server says that its code lives, or that it wants to be left in peace, in seconds.
+const LIFE_MAX: u64 = 3600;
+const INTERVAL_MAX: u64 = 60;
 
 /// A request that waits for a person. The codes are for showing; the secret one is not.
 #[derive(Deserialize)]
@@ -34,6 +37,14 @@ pub struct DeviceRequest {
 
 fn interval() -> u64 {
     INTERVAL
+}
+
+impl DeviceRequest {
+    /// From one question to the next, and how long to ask at all.
+    fn patience(&self) -> (Duration, Duration) {
+        let interval = self.interval.clamp(1, INTERVAL_MAX);
+        (Duration::from_secs(interval), Duration::from_secs(self.expires_in.min(LIFE_MAX)))
+    }
 }
 
 impl AuthorizationServer {
@@ -59,8 +70,8 @@ impl AuthorizationServer {
 
     /// Waits until somebody has decided, or the code has expired (`expired_token`).
     pub async fn wait_for_device(&self, request: &DeviceRequest) -> Result<Tokens, OAuthError> {
-        let mut interval = Duration::from_secs(request.interval.max(1));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(request.expires_in);
+        let (mut interval, life) = request.patience();
+        let deadline = tokio::time::Instant::now() + life;
         let form = [("grant_type", GRANT), ("device_code", request.device_code.expose()), ("client_id", CLIENT_ID)];
         loop {
             tokio::time::sleep(interval).await;
@@ -90,8 +101,29 @@ fn slower_while_away(interval: Duration, error: OAuthError) -> Result<Duration, 
     match error {
         OAuthError::Client(error) if error.is_retryable() => {
             let slower = (interval * 2).min(LONGEST.max(interval));
-            Ok(slower.max(error.retry_after().unwrap_or_default()))
+            Ok(slower.max(error.retry_after().unwrap_or_default().min(Duration::from_secs(LIFE_MAX))))
         }
         error => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_a_servers_has_a_program_wait_for_ever_or_not_at_all() {
+        for (expires_in, interval, patience) in
+            [(600, 5, (5, 600)), (u64::MAX, u64::MAX, (INTERVAL_MAX, LIFE_MAX)), (0, 0, (1, 0))]
+        {
+            let request: DeviceRequest = serde_json::from_value(serde_json::json!({
+                "device_code": "d", "user_code": "u", "verification_uri": "http://127.0.0.1/device",
+                "expires_in": expires_in, "interval": interval,
+            }))
+            .unwrap();
+            let (interval, life) = request.patience();
+            assert_eq!((interval.as_secs(), life.as_secs()), patience);
+            assert!(tokio::time::Instant::now().checked_add(life + interval).is_some());
+        }
     }
 }

@@ -2,14 +2,14 @@
 //! what they could when they were let in, and a line in the audit log.
 
 use ckrv_types::identity::{Role, Scope};
-use ckrv_types::{Problem, ProblemCode};
+use ckrv_types::{LoginId, Problem, ProblemCode};
 use serde_json::{Value, json};
 
 use crate::auth::rules::Granter;
-use crate::auth::{Auth, KeyOwner};
+use crate::auth::{Auth, KeyOwner, Principal};
 use crate::db::audit::{self, Entry};
-use crate::db::{Tx, invitations, members};
-use crate::error::ApiResult;
+use crate::db::{Tx, invitations, logins, members};
+use crate::error::{ApiError, ApiResult};
 use crate::http::rate::address::ClientAddress;
 
 /// What the caller may give to others, until the transaction's end: somebody who may manage at this moment.
@@ -26,13 +26,25 @@ pub async fn granter(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
 pub async fn granter_of_own(tx: &mut Tx, auth: &Auth) -> ApiResult<Granter> {
     auth.whole_organization()?;
     members::lock(tx, auth.org).await?;
-    let Some(role) = members::role_of(tx, auth.principal).await? else {
-        return Err(Problem::new(ProblemCode::Unauthenticated)
-            .detail("The credential was good a moment ago, and is not any more.")
-            .into());
-    };
+    if let Principal::User { login, .. } = auth.principal
+        && !logins::stands(tx, login).await?
+    {
+        return Err(no_more());
+    }
+    let role = members::role_of(tx, auth.principal).await?.ok_or_else(no_more)?;
     let scopes: Vec<Scope> = auth.scopes.iter().copied().filter(|scope| role.allows(*scope)).collect();
-    Ok(Granter { role, scopes, by_login: auth.principal.key().is_none() })
+    Ok(Granter { role, scopes, by_login: auth.principal.key().is_none(), narrowed: auth.is_narrowed() })
+}
+
+/// The login of a person's program, which stands until the transaction's end: for what it has its person become.
+pub async fn standing(system: &mut Tx, login: LoginId) -> ApiResult<()> {
+    if logins::lock(system, login).await?.is_some_and(|found| found.stands) { Ok(()) } else { Err(no_more()) }
+}
+
+fn no_more() -> ApiError {
+    Problem::new(ProblemCode::Unauthenticated)
+        .detail("The credential was good a moment ago, and is not any more.")
+        .into()
 }
 
 /// Revokes the open invitations of somebody who could make them no longer, being `now` this (none: nothing any more), and writes

@@ -107,7 +107,7 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Join the organization that an invitation is from, as a person, by a program of theirs.
+/// Join the organization that an invitation is from, as a person, by a program that they have let in for all.
 ///
 /// Who has taken it gets the same answer again; for others it is gone. Who is a member already stays what they are.
 #[utoipa::path(post, path = "/v1/invitations/accept", tag = "teams", operation_id = "acceptInvitation",
@@ -119,13 +119,14 @@ async fn accept(
     address: ClientAddress,
     Json(AcceptInvitation { token }): Json<AcceptInvitation>,
 ) -> ApiResult<axum::Json<Membership>> {
-    let Principal::User { user, .. } = auth.principal else {
+    let Principal::User { user, login } = auth.principal else {
         return Err(Problem::new(ProblemCode::Forbidden)
             .detail("An API key joins no organization: an invitation is for a person.")
             .hint("Open the link in a browser, or sign in: ckrv cloud login")
             .into());
     };
-    let joiner = Joiner { user, address: address.0.to_string() };
+    auth.not_narrowed()?;
+    let joiner = Joiner { user, login: Some(login), address: address.0.to_string() };
     // A link is taken whole, or its last part alone.
     let token = token.trim().rsplit('/').next().unwrap_or_default();
     Ok(axum::Json(joining::accept(&state, token, &joiner).await?))

@@ -129,6 +129,7 @@ async fn rotate(
         let scopes: Vec<Scope> =
             known.scopes.iter().copied().filter(|scope| granter.owners_role(of).allows(*scope)).collect();
         granter.makes_key(of, &scopes)?;
+        granter.revokes_key(of)?;
         if !keys::may_rotate(tx, old).await? {
             return Err(Problem::new(ProblemCode::Conflict)
                 .detail("This key has expired, was revoked, or has a successor already.")

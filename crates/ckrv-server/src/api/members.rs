@@ -67,7 +67,7 @@ async fn update(
 
 /// Remove a member, or leave: their API keys are revoked, and nothing of theirs is let in any more.
 ///
-/// Anybody may leave, but for the last owner.
+/// Anybody may leave, but for the last owner; by a program that they have let in for all.
 #[utoipa::path(delete, path = "/v1/members/{user}", tag = "teams", operation_id = "removeMember",
     params(("user" = UserId, Path)),
     responses((status = 204, description = "They are no member any more."), Authenticated, NotFound, Conflict))]
@@ -81,7 +81,9 @@ async fn remove(
     let granter = granter_of_own(&mut tx, &auth).await?;
     let before = members::standing(&mut tx, user).await?.ok_or_else(|| no_such("member", user))?;
     let leaves = is_login_of(&auth, user);
-    if !leaves {
+    if leaves {
+        auth.not_narrowed()?;
+    } else {
         granter.manages(before.role)?;
     }
     keeps_an_owner(before, None, members::other_owners(&mut tx, user).await?)?;

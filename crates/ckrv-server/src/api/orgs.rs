@@ -42,6 +42,8 @@ async fn list(State(state): State<AppState>, auth: Caller<Read>) -> ApiResult<ax
 }
 
 /// Make an organization, whose owner is the person that asks. Whoever runs the control plane may keep that to themselves.
+///
+/// It takes a program that the person has let in for all.
 #[utoipa::path(post, path = "/v1/orgs", tag = "teams", operation_id = "createOrg",
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "1 to 255 visible ASCII characters.")),
     request_body = CreateOrg,
@@ -55,12 +57,13 @@ async fn create(
     headers: HeaderMap,
     Body(body): Body,
 ) -> ApiResult<Created> {
-    let Principal::User { user, .. } = auth.principal else {
+    let Principal::User { user, login } = auth.principal else {
         return Err(Problem::new(ProblemCode::Forbidden)
             .detail("An API key has its one organization, and makes no other.")
             .hint("Sign in as a person: ckrv cloud login")
             .into());
     };
+    auth.not_narrowed()?;
     if state.config.org_creation == OrgCreation::Operator {
         return Err(Problem::new(ProblemCode::Forbidden)
             .detail("On this control plane, organizations are made by its operator.")
@@ -72,7 +75,7 @@ async fn create(
     let once = Once::new(&auth, "POST /v1/orgs", &key, &[&body]);
     let address = address.0.to_string();
     let wanted = Founding { name: &name, owner: user, tier: None, by: Actor::User(user), address: Some(&address) };
-    let made = founding::found_once(&state, &once, &wanted).await?;
+    let made = founding::found_once(&state, &once, login, &wanted).await?;
     Ok(Created { location: ORG.to_owned(), body: made.ok_or_else(|| taken(&name))? })
 }
 

@@ -106,7 +106,7 @@ impl Principal {
         }
     }
 
-    /// The key's id, or the person's: all of their programs share limits.
+    /// What is counted by: the key's id, or the person's, all of whose programs share limits. A key of theirs has its own.
     pub const fn uuid(self) -> Uuid {
         match self {
             Self::Key { key, .. } => key.uuid(),
@@ -124,6 +124,25 @@ impl Auth {
         Err(Problem::new(ProblemCode::Forbidden)
             .detail("This API key is limited to some projects.")
             .hint("Use a key of the whole organization.")
+            .into())
+    }
+
+    /// Whether it is a person's program that they have let do less than all.
+    pub fn is_narrowed(&self) -> bool {
+        match &self.credential {
+            Credential::Key(_) => false,
+            Credential::Login { scopes, .. } => !Scope::ALL.iter().all(|scope| scopes.contains(scope)),
+        }
+    }
+
+    /// Refuses a person's program that may do less than all: for what it does as the person, whatever their role is.
+    pub fn not_narrowed(&self) -> ApiResult<()> {
+        if !self.is_narrowed() {
+            return Ok(());
+        }
+        Err(Problem::new(ProblemCode::Forbidden)
+            .detail("This program was let in for less than all, so it cannot decide where its person belongs.")
+            .hint("Sign in with a program that asks for everything: ckrv cloud login")
             .into())
     }
 

@@ -37,6 +37,8 @@ pub struct Granter {
     pub scopes: Vec<Scope>,
     /// A person by a program of theirs, and not by a key.
     pub by_login: bool,
+    /// By one that they have let do less than all.
+    pub narrowed: bool,
 }
 
 /// Whose an API key is, as seen by who asks.
@@ -133,7 +135,7 @@ impl Granter {
 
     pub fn revokes_key(&self, of: KeyOf) -> Result<(), Refused> {
         match of {
-            KeyOf::Own if self.by_login => Ok(()),
+            KeyOf::Own if self.by_login && !self.narrowed => Ok(()),
             KeyOf::Own => self.manages(self.role),
             KeyOf::Person(role) => self.manages(role.unwrap_or(Role::Viewer)),
             KeyOf::ServiceAccount(role) => self.manages(role),
@@ -207,11 +209,11 @@ mod tests {
 
     fn granter(role: Role) -> Granter {
         let scopes = Scope::ALL.into_iter().filter(|scope| role.allows(*scope)).collect();
-        Granter { role, scopes, by_login: true }
+        Granter { role, scopes, by_login: true, narrowed: false }
     }
 
     fn key(role: Role, scopes: &[Scope]) -> Granter {
-        Granter { role, scopes: scopes.into(), by_login: false }
+        Granter { role, scopes: scopes.into(), by_login: false, narrowed: false }
     }
 
     #[test]
@@ -281,6 +283,10 @@ mod tests {
         assert_eq!(admin.revokes_key(KeyOf::Person(None)), Ok(()));
         assert_eq!(granter(Role::Viewer).revokes_key(KeyOf::Own), Ok(()));
         assert_eq!(key(Role::Viewer, &[Scope::Read]).revokes_key(KeyOf::Own), Err(Refused::Unmanaging));
+        let narrow = Granter { scopes: vec![Scope::Read], narrowed: true, ..granter(Role::Owner) };
+        assert_eq!(narrow.revokes_key(KeyOf::Own), Err(Refused::Unmanaging), "not even its person's own");
+        let narrow = Granter { scopes: vec![Scope::Manage], ..narrow };
+        assert_eq!(narrow.revokes_key(KeyOf::Own), Ok(()));
     }
 
     #[test]

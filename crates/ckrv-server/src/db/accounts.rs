@@ -49,6 +49,17 @@ pub async fn of_user(system: &mut PgConnection, user: UserId) -> Result<Option<(
         .await
 }
 
+/// Whether the password's hash of this user is still the one that was looked at; it is until the transaction's end.
+pub async fn is_still(system: &mut PgConnection, user: UserId, password_hash: &str) -> Result<bool, sqlx::Error> {
+    let found: Option<i32> =
+        sqlx::query_scalar("select 1 from local_accounts where user_id = $1 and password_hash = $2 for no key update")
+            .bind(user.uuid())
+            .bind(password_hash)
+            .fetch_optional(system)
+            .await?;
+    Ok(found.is_some())
+}
+
 /// A person who is to sign in by a password.
 pub struct NewAccount<'a> {
     pub login: &'a str,

@@ -11,6 +11,8 @@ use crate::auth::tokens::TokenHash;
 
 /// How often a code is shown to whoever typed it.
 const SHOWN: i32 = 10;
+/// Seconds that a code still has to live to be approved: its device polls in between, and would find it expired.
+const TO_POLL: f64 = 15.0;
 /// Seconds by which a poll may be early: what the network makes of a program that keeps the interval.
 const LEEWAY: f64 = 0.5;
 /// Seconds that a poll which is too early adds to the interval (RFC 8628, section 3.5).
@@ -91,7 +93,8 @@ pub async fn look(system: &mut PgConnection, user_hash: &TokenHash) -> Result<Op
     Ok(row.map(Request::from))
 }
 
-/// Decides on a request that was shown. None: there is none that waits.
+/// Decides on a request that was shown. None: there is none that waits, or it is too late for the device to hear that it was
+/// approved.
 pub async fn decide(
     system: &mut PgConnection,
     user_hash: &TokenHash,
@@ -105,13 +108,15 @@ pub async fn decide(
         .await?;
     let row: Option<RequestRow> = sqlx::query_as(
         "update device_codes set state = case when $4 then 'approved' else 'denied' end, user_id = $2, org_id = $3
-         where user_hash = $1 and state = 'pending' and shown > 0 and expires_at > clock_timestamp()
+         where user_hash = $1 and state = 'pending' and shown > 0
+             and expires_at > clock_timestamp() + make_interval(secs => case when $4 then $5 else 0 end)
          returning client, scopes, host, address, created_at",
     )
     .bind(&user_hash[..])
     .bind(user.uuid())
     .bind(org.uuid())
     .bind(approve)
+    .bind(TO_POLL)
     .fetch_optional(system)
     .await?;
     Ok(row.map(Request::from))

@@ -83,25 +83,28 @@ pub async fn list(system: &mut PgConnection, user: UserId) -> Result<Vec<ShownId
     .await
 }
 
-/// Has a user no longer be known by this identity, unless it is the last thing that they can sign in by; `passwords`: whether
-/// a local account is one. Whether it was there and is gone.
+/// Has a user no longer be known by this identity, unless nothing would be left that they can sign in by; `passwords`: whether
+/// a local account is such a thing; `issuers`: whose identities are. Whether it was there and is gone.
 pub async fn unlink(
     system: &mut PgConnection,
     user: UserId,
     (issuer, subject): (&str, &str),
     passwords: bool,
+    issuers: &[&str],
 ) -> Result<bool, sqlx::Error> {
     // Two at once would each leave the other's.
     sqlx::query("select from users where id = $1 for update").bind(user.uuid()).execute(&mut *system).await?;
     let done = sqlx::query(
         "delete from identities i where i.user_id = $1 and i.issuer = $2 and i.subject = $3
          and ($4 and exists (select from local_accounts a where a.user_id = $1)
-              or exists (select from identities o where o.user_id = $1 and (o.issuer, o.subject) <> ($2, $3)))",
+              or exists (select from identities o where o.user_id = $1 and o.issuer = any ($5)
+                         and (o.issuer, o.subject) <> ($2, $3)))",
     )
     .bind(user.uuid())
     .bind(issuer)
     .bind(subject)
     .bind(passwords)
+    .bind(issuers)
     .execute(system)
     .await?;
     Ok(done.rows_affected() == 1)

@@ -68,6 +68,11 @@ pub async fn lock(system: &mut PgConnection, login: LoginId) -> Result<Option<Lo
     }))
 }
 
+/// Whether a login is neither revoked nor expired, for a tenant's transaction; nobody revokes it until that one's end.
+pub async fn stands(tx: &mut PgConnection, login: LoginId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select login_stands($1)").bind(login.uuid()).fetch_one(tx).await
+}
+
 /// Notes a refresh, from which the login lives on for so many days.
 pub async fn prolong(system: &mut PgConnection, login: LoginId, days: i32) -> Result<(), sqlx::Error> {
     sqlx::query(

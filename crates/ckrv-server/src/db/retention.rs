@@ -1,5 +1,6 @@
 //! Which jobs, objects and rows are kept no longer. By the database's clock.
 
+use ckrv_types::limits;
 use sqlx::PgConnection;
 use sqlx::types::Uuid;
 
@@ -8,10 +9,12 @@ const JOBS: i64 = 200;
 /// Rows of each table that one step takes.
 const ROWS: i64 = 1000;
 
-/// Deletes some rows of what people sign in and let programs in by, a day after its end: until then whoever asks is told what
-/// became of it. How many.
+/// Deletes some rows of what people sign in and let programs in by. How many.
+///
+/// Codes and sessions go a day after their end, for until then whoever asks is told what became of them; logins later, because
+/// people look for what once acted for them; what is under way at a provider at its end, for nobody asks.
 pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let mut deleted = 0;
+    let mut deleted = delete_sessions(system).await?;
     for statement in [
         "delete from device_codes where device_hash = any (array(
              select device_hash from device_codes where expires_at < now() - interval '1 day' limit $1
@@ -20,10 +23,7 @@ pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::
              select code_hash from authorization_codes where expires_at < now() - interval '1 day' limit $1
          ))",
         "delete from sign_ins where state_hash = any (array(
-             select state_hash from sign_ins where expires_at < now() - interval '1 day' limit $1
-         ))",
-        "delete from web_sessions where id = any (array(
-             select id from web_sessions where least(expires_at, revoked_at) < now() - interval '1 day' limit $1
+             select state_hash from sign_ins where expires_at < now() limit $1
          ))",
         // Of a login that lives only those go that nobody can have an answer to any more.
         "delete from refresh_tokens where token_hash = any (array(
@@ -31,7 +31,6 @@ pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::
              where least(l.expires_at, l.revoked_at) < now() - interval '1 day' or t.used_at < now() - interval '90 days'
              limit $1
          ))",
-        // Kept for longer, because people look for what once acted for them.
         "delete from logins where id = any (array(
              select l.id from logins l
              where least(l.expires_at, l.revoked_at) < now() - interval '90 days'
@@ -43,6 +42,21 @@ pub async fn delete_credentials(system: &mut PgConnection) -> Result<u64, sqlx::
         deleted += sqlx::query(statement).bind(ROWS).execute(&mut *system).await?.rows_affected();
     }
     Ok(deleted)
+}
+
+/// Of sessions that have ended, also for want of use.
+async fn delete_sessions(system: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "delete from web_sessions where id = any (array(
+             select id from web_sessions
+             where least(expires_at, revoked_at, seen_at + make_interval(days => $2)) < now() - interval '1 day' limit $1
+         ))",
+    )
+    .bind(ROWS)
+    .bind(limits::SESSION_IDLE_DAYS)
+    .execute(system)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Says of some jobs that ended more than so many days ago, or than their organization's tier keeps them if that is less, that

@@ -13,8 +13,8 @@ pub struct FoundSession {
     pub user: UserId,
     /// Of the person.
     pub name: String,
-    /// What the pages are about: the organization that was chosen, if the person is still a member, otherwise their first by
-    /// name; none: they belong to none.
+    /// What the pages are about: the organization that was chosen, if the person is still a member who is not suspended,
+    /// otherwise the first by name where they are one; none: there is none.
     pub org: Option<OrgId>,
 }
 
@@ -31,7 +31,8 @@ pub async fn find(system: &mut PgConnection, hash: &TokenHash) -> Result<Option<
              where s.id = found.id and found.seen_at < now() - interval '1 minute'
          )
          select id, user_id, name, (
-             select m.org_id from members m join orgs o on o.id = m.org_id where m.user_id = found.user_id
+             select m.org_id from members m join orgs o on o.id = m.org_id
+             where m.user_id = found.user_id and m.suspended_at is null
              order by m.org_id is not distinct from found.org_id desc, o.name limit 1
          ) from found",
     )
@@ -116,6 +117,16 @@ pub async fn revoke(system: &mut PgConnection, user: UserId, id: SessionId) -> R
     Ok(done.rows_affected() == 1)
 }
 
+/// Whether a session is not revoked; it is not until the transaction's end.
+pub async fn is_open(system: &mut PgConnection, id: SessionId) -> Result<bool, sqlx::Error> {
+    let found: Option<i32> =
+        sqlx::query_scalar("select 1 from web_sessions where id = $1 and revoked_at is null for no key update")
+            .bind(id.uuid())
+            .fetch_optional(system)
+            .await?;
+    Ok(found.is_some())
+}
+
 /// Ends every session of this person but one. How many there were.
 pub async fn revoke_others(system: &mut PgConnection, user: UserId, kept: SessionId) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(
@@ -137,7 +148,7 @@ pub async fn replace(system: &mut PgConnection, hash: &TokenHash) -> Result<(), 
         .map(drop)
 }
 
-/// Has the pages be about this organization. Whether the person is a member of it.
+/// Has the pages be about this organization. Whether the person is a member of it who is not suspended.
 pub async fn choose_org(
     system: &mut PgConnection,
     id: SessionId,
@@ -146,7 +157,7 @@ pub async fn choose_org(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "update web_sessions s set org_id = $3 from members m
-         where s.id = $1 and s.user_id = $2 and m.user_id = s.user_id and m.org_id = $3",
+         where s.id = $1 and s.user_id = $2 and m.user_id = s.user_id and m.org_id = $3 and m.suspended_at is null",
     )
     .bind(id.uuid())
     .bind(user.uuid())

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ckrv_types::{Problem, ProblemCode, limits};
 use prometheus_client::metrics::gauge::Gauge;
+use sqlx::types::Uuid;
 use utoipa::ToSchema;
 
 use crate::auth::Principal;
@@ -22,16 +23,16 @@ pub struct SseEvent {
     data: String,
 }
 
-/// How many streams each caller has open.
+/// How many streams each key, or each person by all of their programs, has open.
 #[derive(Clone, Default)]
 pub struct Streams {
-    open: Arc<Mutex<HashMap<Principal, usize>>>,
+    open: Arc<Mutex<HashMap<Uuid, usize>>>,
     gauge: Gauge,
 }
 
 /// One open stream; dropped with it.
 pub struct StreamSlot {
-    caller: Principal,
+    caller: Uuid,
     streams: Streams,
 }
 
@@ -43,6 +44,7 @@ impl Streams {
 
     /// A place for one more stream of this caller.
     pub fn open(&self, caller: Principal) -> ApiResult<StreamSlot> {
+        let caller = caller.uuid();
         let mut open = self.lock();
         let count = open.entry(caller).or_default();
         if *count >= limits::STREAMS_PER_KEY {
@@ -55,7 +57,7 @@ impl Streams {
         Ok(StreamSlot { caller, streams: self.clone() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Principal, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,13 +84,13 @@ mod tests {
     #[test]
     fn a_caller_has_so_many_streams_and_a_closed_one_makes_room() {
         let streams = Streams::default();
-        let caller = || Principal::User { user: UserId::new(), login: LoginId::new() };
-        let key = caller();
-        let mut open: Vec<_> = (0..limits::STREAMS_PER_KEY).map(|_| streams.open(key).unwrap()).collect();
-        assert!(streams.open(key).is_err());
-        assert!(streams.open(caller()).is_ok());
+        let user = UserId::new();
+        let program = |user| Principal::User { user, login: LoginId::new() };
+        let mut open: Vec<_> = (0..limits::STREAMS_PER_KEY).map(|_| streams.open(program(user)).unwrap()).collect();
+        assert!(streams.open(program(user)).is_err(), "one more program of the same person's");
+        assert!(streams.open(program(UserId::new())).is_ok());
         open.pop();
-        assert!(streams.open(key).is_ok());
+        assert!(streams.open(program(user)).is_ok());
         drop(open);
         assert!(streams.lock().is_empty());
         assert_eq!(streams.gauge.get(), 0);

@@ -5,15 +5,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
-use ckrv_types::SessionId;
 use ckrv_types::identity::Scope;
+use ckrv_types::{Problem, SessionId};
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::errors::{NOT_KEPT, OAuthError, OAuthResult};
+use super::errors::{NOT_KEPT, OAuthError, OAuthFailure, OAuthResult};
 use super::form::Asked;
 use super::guesses::Guesser;
 use super::user_code::UserCode;
@@ -23,6 +23,8 @@ use crate::db::audit::{self, Actor, Entry};
 use crate::db::device_codes::{self, NewDeviceCode};
 use crate::error::{ApiError, ApiResult};
 use crate::http::needs::routes;
+use crate::http::rate::address::ClientAddress;
+use crate::http::rate::beginnings::{self, Beginning};
 use crate::state::AppState;
 use crate::text;
 
@@ -75,14 +77,18 @@ struct DeviceAuthorizationRequest {
         (status = 400, body = OAuthError, description = "The request was refused."),
         (status = 401, body = OAuthError, description = "There is no such client."),
         (status = 413, body = OAuthError, description = "The form is too large."),
+        (status = 429, description = "Too many requests came from this address, or began a login.",
+            content((OAuthError = "application/json"), (Problem = "application/problem+json"))),
         (status = 500, body = OAuthError, description = "A fault on the server's side."),
         (status = 503, body = OAuthError, description = "The database is away for the moment.")))]
 async fn device_authorization(
     State(state): State<AppState>,
+    address: ClientAddress,
     asked: Asked,
 ) -> OAuthResult<([(HeaderName, HeaderValue); 2], Json<DeviceAuthorization>)> {
     let scopes = scopes::requested(asked.params.get("scope"))?;
     let host = text::visible(asked.params.get("host").unwrap_or_default(), HOST_CHARS);
+    beginnings::charge(&state, Beginning::OfDevice, address).await?.map_err(OAuthFailure::TooMany)?;
     let device_code = hex::encode(rand::random::<[u8; 32]>());
     let device_hash = tokens::hash(&device_code);
     let client = asked.client.id;
@@ -168,21 +174,25 @@ pub async fn look(state: &AppState, typed: &str, who: &Looker) -> ApiResult<Resu
     }))
 }
 
-/// Lets the device in, or turns it away. `false`: there is nothing to decide any more. Only what was looked at can be
-/// decided, and a wrong code counts as in [`look`].
+/// Lets the device in, or turns it away. Only what was looked at can be decided, and a wrong code counts as in [`look`].
 ///
 /// # Errors
 /// `not_found` if the person is no member of the organization.
-pub async fn decide(state: &AppState, by: &Decider, user_code: &str, approve: bool) -> ApiResult<bool> {
+pub async fn decide(
+    state: &AppState,
+    by: &Decider,
+    user_code: &str,
+    approve: bool,
+) -> ApiResult<Result<(), NoRequest>> {
     let guesser = Guesser::new(by.session, &by.address);
-    if guesser.charge(&state.db).await?.is_err() {
-        return Ok(false);
+    if let Err(wait) = guesser.charge(&state.db).await? {
+        return Ok(Err(NoRequest::TooMany(wait)));
     }
-    let Some(code) = UserCode::typed(user_code) else { return Ok(false) };
+    let Some(code) = UserCode::typed(user_code) else { return Ok(Err(NoRequest::Unknown)) };
     let mut tx = state.db.system().await?;
     by.check(&mut tx).await?;
     let decided = device_codes::decide(&mut tx, &code.hash(&state.signer), by.user, by.org, approve).await?;
-    let Some(request) = decided else { return Ok(false) };
+    let Some(request) = decided else { return Ok(Err(NoRequest::Unknown)) };
     let entry = Entry {
         org: Some(by.org),
         actor: Actor::User(by.user),
@@ -199,5 +209,5 @@ pub async fn decide(state: &AppState, by: &Decider, user_code: &str, approve: bo
     audit::write(&mut tx, &entry).await?;
     tx.commit().await?;
     guesser.give_back(&state.db).await?;
-    Ok(true)
+    Ok(Ok(()))
 }

@@ -1,6 +1,8 @@
 //! What is answered instead of what was asked for: RFC 6749 section 5.2, RFC 8628 section 3.5. A code and fixed words, which
 //! tell no more than the code.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -90,6 +92,8 @@ impl Refusal {
 #[derive(Debug)]
 pub enum OAuthFailure {
     Refused(Refusal),
+    /// Too often; how long to wait.
+    TooMany(Duration),
     Failed(ApiError),
 }
 
@@ -116,6 +120,13 @@ impl OAuthFailure {
         match self {
             Self::Refused(refusal) if refusal.code == Code::InvalidClient => (StatusCode::UNAUTHORIZED, *refusal),
             Self::Refused(refusal) => (StatusCode::BAD_REQUEST, *refusal),
+            Self::TooMany(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                Refusal::new(
+                    Code::TemporarilyUnavailable,
+                    "Too many logins were begun from this address. Try again later.",
+                ),
+            ),
             // Whatever the database says is wrong, nothing was decided: whoever asks may ask again.
             Self::Failed(ApiError::Database(_)) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -147,6 +158,9 @@ impl IntoResponse for OAuthFailure {
             // RFC 6749, section 5.2: the scheme by which a client may name itself in a header.
             let scheme = HeaderValue::from_static("Basic realm=\"ckrv\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Self::TooMany(wait) = self {
+            response.headers_mut().insert(header::RETRY_AFTER, (wait.as_secs() + 1).into());
         }
         response.extensions_mut().insert(OwnBody);
         response

@@ -184,10 +184,12 @@ impl SigningKeys {
     }
 }
 
-/// The newest key that is due.
+/// The newest key that is due by this process's clock; where that is late and none is, the oldest. Each is published, and so is
+/// good to whoever checks.
 pub fn due(list: &[Key]) -> Option<&Key> {
     let now = OffsetDateTime::now_utc();
-    list.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from)
+    let due = list.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from);
+    due.or_else(|| list.iter().min_by_key(|key| key.signs_from))
 }
 
 /// RFC 7638: SHA-256 over the required members in lexical order, which is how they are written here.
@@ -203,6 +205,18 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_key_that_is_due_signs_and_by_a_late_clock_the_oldest() {
+        let keys = SigningKeys::new(&Signer::new(&ckrv_types::Secret::new("ab".repeat(32))).unwrap());
+        let now = OffsetDateTime::now_utc();
+        let of = |minutes: i64| keys.open(&keys.make(now + time::Duration::minutes(minutes)).unwrap()).unwrap();
+        let list = [of(10), of(-1), of(-10)];
+        assert_eq!(due(&list).map(|key| &key.id), Some(&list[1].id));
+        let list = [of(10), of(1)];
+        assert_eq!(due(&list).map(|key| &key.id), Some(&list[1].id));
+        assert!(due(&[]).is_none());
+    }
 
     #[test]
     fn the_thumbprint_is_that_of_rfc_8037() {

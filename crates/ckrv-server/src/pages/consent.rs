@@ -55,7 +55,8 @@ struct ConsentPage<'a> {
 /// Asks.
 pub async fn ask(state: &AppState, session: &Session, question: &Question<'_>) -> ApiResult<Response> {
     let orgs = memberships(state, session).await?;
-    let chosen = session.org.or_else(|| orgs.first().map(|first| first.org)).ok_or_else(|| {
+    let belongs = |org: &OrgId| orgs.iter().any(|membership| membership.org == *org);
+    let chosen = session.org.filter(belongs).or_else(|| orgs.first().map(|first| first.org)).ok_or_else(|| {
         Problem::new(ProblemCode::Forbidden)
             .detail("Your account belongs to no organization, so there is nothing that a program could do for you.")
             .hint("Ask an owner of an organization to add you, then start again.")

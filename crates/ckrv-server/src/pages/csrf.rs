@@ -54,6 +54,12 @@ pub fn check_origin(state: &AppState, headers: &HeaderMap) -> ApiResult<()> {
     if ours { Ok(()) } else { Err(refused()) }
 }
 
+/// Refuses (403) what the browser says that a page has fetched, as an image or in a frame, where somebody should have gone.
+pub fn check_gone_to(headers: &HeaderMap) -> ApiResult<()> {
+    let fetched = headers.get("sec-fetch-dest").is_some_and(|dest| dest != "document");
+    if fetched { Err(refused()) } else { Ok(()) }
+}
+
 fn is_public(state: &AppState, origin: &Url) -> bool {
     state.config.public_url.as_ref().is_some_and(|ours| ours.origin() == origin.origin())
 }

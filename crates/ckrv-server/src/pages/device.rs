@@ -62,13 +62,7 @@ pub async fn look_up(
     let found = device::look(&state, &fields.code, &who).await?;
     let request = match found {
         Ok(request) => request,
-        Err(NoRequest::Unknown) => return gone(&state, &session, &fields.code),
-        Err(NoRequest::TooMany(wait)) => {
-            let error = format!("There were too many wrong codes. Try again in {}.", words::wait(wait));
-            let mut response = form(&state, &session, "", StatusCode::TOO_MANY_REQUESTS, Some(error))?;
-            response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
-            return Ok(response);
-        }
+        Err(nothing) => return refused(&state, &session, &fields.code, nothing),
     };
     let question = Question {
         action: "/device/decide",
@@ -98,13 +92,23 @@ pub async fn decide(
 ) -> ApiResult<Response> {
     let decider = consent::decider(&session, fields.org, &visitor);
     let approve = fields.decision == Decision::Approve;
-    if !device::decide(&state, &decider, &fields.code, approve).await? {
-        return gone(&state, &session, "");
+    match device::decide(&state, &decider, &fields.code, approve).await? {
+        Ok(()) => consent::decided(&state, &session, fields.decision),
+        Err(nothing) => refused(&state, &session, "", nothing),
     }
-    consent::decided(&state, &session, fields.decision)
 }
 
-fn gone(state: &AppState, session: &Session, code: &str) -> ApiResult<Response> {
-    let error = "There is no such code, or it is no longer good. Codes are good for ten minutes, and once.";
-    form(state, session, code, StatusCode::NOT_FOUND, Some(error.to_owned()))
+fn refused(state: &AppState, session: &Session, code: &str, nothing: NoRequest) -> ApiResult<Response> {
+    match nothing {
+        NoRequest::Unknown => {
+            let error = "There is no such code, or it is no longer good. Codes are good for ten minutes, and once.";
+            form(state, session, code, StatusCode::NOT_FOUND, Some(error.to_owned()))
+        }
+        NoRequest::TooMany(wait) => {
+            let error = format!("There were too many wrong codes. Try again in {}.", words::wait(wait));
+            let mut response = form(state, session, "", StatusCode::TOO_MANY_REQUESTS, Some(error))?;
+            response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
+            Ok(response)
+        }
+    }
 }

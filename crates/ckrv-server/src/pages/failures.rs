@@ -16,14 +16,24 @@ const WINDOW: Duration = Duration::from_secs(limits::SIGN_IN_WINDOW_SECONDS);
 pub struct Failures(Vec<(String, Duration)>);
 
 impl Failures {
-    /// Of whoever tries from here.
-    pub fn at(address: ClientAddress) -> Self {
-        Self(vec![(format!("sign-in:address:{}", address.bucket()), WINDOW / limits::SIGN_IN_FAILURES_ADDRESS)])
+    /// Of whoever comes back to here from a provider.
+    pub fn of_returns(address: ClientAddress) -> Self {
+        Self::at("return", address)
+    }
+
+    /// Of whoever comes back without having been sent: no other allowance is used up by it, as a browser can be brought to it by
+    /// any page.
+    pub fn of_unknown_returns(address: ClientAddress) -> Self {
+        Self::at("unknown-return", address)
+    }
+
+    fn at(what: &str, address: ClientAddress) -> Self {
+        Self(vec![(format!("{what}:address:{}", address.bucket()), WINDOW / limits::SIGN_IN_FAILURES_ADDRESS)])
     }
 
     /// Of whoever tries this login name from here.
     pub fn of(login: &str, address: ClientAddress) -> Self {
-        let Self(mut buckets) = Self::at(address);
+        let Self(mut buckets) = Self::at("sign-in", address);
         let name = hex::encode(&tokens::hash(login)[..16]);
         buckets.push((format!("sign-in:login:{name}"), WINDOW / limits::SIGN_IN_FAILURES_LOGIN));
         Self(buckets)

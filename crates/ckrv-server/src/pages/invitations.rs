@@ -59,7 +59,7 @@ pub async fn accept(
     form: SessionForm<Nothing>,
 ) -> Result<Redirect, Response> {
     let session = form.session;
-    let joiner = Joiner { user: session.user, address: visitor.address_text() };
+    let joiner = Joiner { user: session.user, login: None, address: visitor.address_text() };
     match joining::accept_at(&state, &token, &joiner, session.id).await {
         Ok(_) => Ok(Redirect::to("/account?done=joined")),
         Err(error) => Err(refused(&state, &session, error).unwrap_or_else(ApiError::into_response)),

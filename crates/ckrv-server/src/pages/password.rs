@@ -14,12 +14,14 @@ use super::failures::Failures;
 use super::form::SessionForm;
 use super::frame::{Frame, page};
 use super::session::Session;
-use super::{Visitor, words};
+use super::{Visitor, return_to, words};
 use crate::auth::passwords::{self, MIN_CHARS};
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::{Tx, accounts, sessions};
 use crate::error::ApiResult;
 use crate::state::AppState;
+
+const NOT_YOURS: &str = "This is not your password.";
 
 #[derive(Template)]
 #[template(path = "password.html")]
@@ -80,15 +82,22 @@ pub async fn change(
         response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
         return Ok(response);
     }
-    if !passwords::matches(fields.current, Some(stored)).await? {
+    if !passwords::matches(fields.current, Some(stored.clone())).await? {
         let mut tx = state.db.system().await?;
         note(&mut tx, &session, &visitor, "password.refused", json!({})).await?;
         tx.commit().await?;
-        return wrong(StatusCode::FORBIDDEN, Field::Current, "This is not your password.".to_owned());
+        return wrong(StatusCode::FORBIDDEN, Field::Current, NOT_YOURS.to_owned());
     }
     failures.give_back(&state).await?;
     let hash = passwords::hashed(fields.new).await?;
     let mut tx = state.db.system().await?;
+    // Of two changes at once, and of a change and being signed out by it, the first holds.
+    if !accounts::is_still(&mut tx, session.user, &stored).await? {
+        return wrong(StatusCode::FORBIDDEN, Field::Current, NOT_YOURS.to_owned());
+    }
+    if !sessions::is_open(&mut tx, session.id).await? {
+        return Ok(Redirect::to(&return_to::sign_in_then("/account/password")).into_response());
+    }
     accounts::set_password(&mut tx, &login, &hash).await?;
     let ended = sessions::revoke_others(&mut tx, session.user, session.id).await?;
     note(&mut tx, &session, &visitor, "password.changed", json!({ "sessions_ended": ended })).await?;

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod refusal;
+mod under_way;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -16,14 +17,15 @@ use serde::Deserialize;
 use url::Url;
 
 use self::refusal::Refusal;
+use self::under_way::SignIn;
 use super::cookies::{self, Cookie};
 use super::failures::Failures;
 use super::session::{self, Means, Session};
-use super::{Visitor, return_to};
-use crate::auth::tokens::TokenHash;
-use crate::db::sign_ins::{self, SignIn};
+use super::{Visitor, csrf, return_to};
+use crate::db::sign_ins;
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Path, Query};
+use crate::http::rate::beginnings::{self, Beginning};
 use crate::providers::{Answer, Begun, Provider};
 use crate::state::AppState;
 
@@ -45,6 +47,7 @@ pub async fn begin(
     Path(id): Path<String>,
     Query(wanted): Query<Wanted>,
     session: Option<Session>,
+    visitor: Visitor,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let provider = find(&state, &id)?;
@@ -52,7 +55,9 @@ pub async fn begin(
     if session.is_some() {
         return Ok(Redirect::to(return_to).into_response());
     }
-    send(&state, provider, return_to, None, &headers).await
+    // Or any page could use up what an address may begin.
+    csrf::check_gone_to(&headers)?;
+    send(&state, provider, return_to, None, &visitor, &headers).await
 }
 
 pub fn find<'s>(state: &'s AppState, id: &str) -> ApiResult<&'s Provider> {
@@ -65,26 +70,22 @@ pub async fn send(
     provider: &Provider,
     return_to: &str,
     user: Option<UserId>,
+    visitor: &Visitor,
     headers: &HeaderMap,
 ) -> ApiResult<Response> {
+    if let Err(wait) = beginnings::charge(state, Beginning::AtProvider, visitor.address).await? {
+        return Refusal::TooMany(wait).show(provider, return_to);
+    }
     let known = Cookie::Csrf.read(&state.config, headers);
     let cookie = known.clone().unwrap_or_else(cookies::random);
     let random = || Secret::new(cookies::random());
-    let sign_in = SignIn {
-        provider: provider.id.clone(),
-        nonce: random(),
-        verifier: random(),
-        return_to: return_to.to_owned(),
-        user,
-    };
+    let sign_in = SignIn { nonce: random(), verifier: random(), return_to: return_to.to_owned(), user };
     let begun = begun(state, provider, random(), &sign_in)?;
     let url = match provider.authorize_url(&begun).await {
         Ok(url) => url,
         Err(error) => return Refusal::of(&error, provider).show(provider, return_to),
     };
-    let mut tx = state.db.system().await?;
-    sign_ins::begin(&mut tx, &sign_ins::key(begun.state.expose(), &cookie), &sign_in).await?;
-    tx.commit().await?;
+    under_way::remember(state, provider, &sign_ins::key(begun.state.expose(), &cookie), &sign_in).await?;
     let mut response = Redirect::to(url.as_str()).into_response();
     if known.is_none() {
         response.headers_mut().insert(SET_COOKIE, Cookie::Csrf.set(&state.config, &cookie));
@@ -121,12 +122,19 @@ pub async fn finish(
         return unknown(&state, provider, &visitor).await;
     };
     let return_to = sign_in.return_to.as_str();
+    // Anybody can begin one and come back with a made-up answer, for the provider to be asked about.
+    let failures = Failures::of_returns(visitor.address);
+    if let Err(wait) = failures.charge(&state).await? {
+        return Refusal::TooMany(wait).show(provider, return_to);
+    }
     match arrive(&state, provider, &sign_in, back, session.as_ref(), &visitor).await? {
-        Ok(Some(user)) => {
-            let cookie = session::begin(&state, user, Means::Provider(&provider.id), &visitor, &headers).await?;
+        Ok(user) => {
+            failures.give_back(&state).await?;
+            let Some(user) = user else { return Ok(Redirect::to(return_to).into_response()) };
+            let tx = state.db.system().await?;
+            let cookie = session::begin(tx, &state, user, Means::Provider(&provider.id), &visitor, &headers).await?;
             Ok(([(SET_COOKIE, cookie)], Redirect::to(return_to)).into_response())
         }
-        Ok(None) => Ok(Redirect::to(return_to).into_response()),
         Err(refusal) => {
             refusal.note(&state, provider, &visitor).await?;
             refusal.show(provider, return_to)
@@ -138,16 +146,13 @@ pub async fn finish(
 async fn take(state: &AppState, provider: &Provider, back: &Back, headers: &HeaderMap) -> ApiResult<Option<SignIn>> {
     let cookie = Cookie::Csrf.read(&state.config, headers);
     let (Some(cookie), Some(given)) = (cookie, &back.state) else { return Ok(None) };
-    let key: TokenHash = sign_ins::key(given, &cookie);
-    let mut tx = state.db.system().await?;
-    let found = sign_ins::take(&mut tx, &key, &provider.id).await?;
-    tx.commit().await?;
-    Ok(found)
+    under_way::recall(state, provider, &sign_ins::key(given, &cookie)).await
 }
 
-/// Anybody can ask this: what is written down of it is limited as guesses are.
+/// Anybody can ask this, and any page can have a browser ask it: what is written down of it is limited, by an allowance that
+/// nobody needs who signs in.
 async fn unknown(state: &AppState, provider: &Provider, visitor: &Visitor) -> ApiResult<Response> {
-    let refusal = match Failures::at(visitor.address).charge(state).await? {
+    let refusal = match Failures::of_unknown_returns(visitor.address).charge(state).await? {
         Ok(()) => Refusal::Unknown,
         Err(wait) => Refusal::TooMany(wait),
     };

@@ -12,6 +12,7 @@ use super::Visitor;
 use super::cookies::{self, Cookie};
 use super::return_to;
 use crate::auth::tokens;
+use crate::db::Tx;
 use crate::db::audit::{self, Actor, Entry};
 use crate::db::sessions::{self, NewSession};
 use crate::error::{ApiError, ApiResult};
@@ -105,7 +106,10 @@ impl Means<'_> {
 /// answer's `Set-Cookie`.
 ///
 /// Whatever cookie the browser came with, somebody else may have put there: the new one is made here.
+///
+/// `tx`: a system's transaction, in which what they have shown was seen to hold still; it is committed.
 pub async fn begin(
+    mut tx: Tx,
     state: &AppState,
     user: UserId,
     means: Means<'_>,
@@ -113,7 +117,6 @@ pub async fn begin(
     headers: &HeaderMap,
 ) -> ApiResult<HeaderValue> {
     let (id, cookie, address) = (SessionId::new(), cookies::random(), visitor.address_text());
-    let mut tx = state.db.system().await?;
     if let Some(old) = Cookie::Session.read(&state.config, headers) {
         sessions::replace(&mut tx, &tokens::hash(&old)).await?;
     }

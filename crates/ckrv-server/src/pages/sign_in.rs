@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use ckrv_types::{ProblemCode, Secret, UserId};
+use ckrv_types::{ProblemCode, Secret};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,6 +19,7 @@ use super::frame::{Frame, page};
 use super::session::{self, Means, Session};
 use super::{Visitor, providers, return_to, words};
 use crate::auth::passwords;
+use crate::db::Tx;
 use crate::db::accounts::{self, Account};
 use crate::db::audit::{self, Actor, Entry};
 use crate::error::ApiResult;
@@ -116,9 +117,17 @@ pub async fn sign_in(
         return Ok(response);
     }
     match check(&state, &login, &form.password, &visitor).await? {
-        Ok(user) => {
+        Ok(account) => {
+            let user = account.user();
+            let mut tx = state.db.system().await?;
+            // Whoever changes a password has all sessions ended that there are: this one must not begin behind it.
+            if !accounts::is_still(&mut tx, user, &account.password_hash).await? {
+                note_failure(&mut tx, &login, Some(&account), &visitor).await?;
+                tx.commit().await?;
+                return form.show(&state, &cookie, StatusCode::FORBIDDEN, Some(WRONG.to_owned()));
+            }
             failures.give_back(&state).await?;
-            let cookie = session::begin(&state, user, Means::Password, &visitor, &headers).await?;
+            let cookie = session::begin(tx, &state, user, Means::Password, &visitor, &headers).await?;
             let target = return_to::checked(&form.return_to).unwrap_or(return_to::HOME);
             Ok(([(SET_COOKIE, cookie)], Redirect::to(target)).into_response())
         }
@@ -126,30 +135,42 @@ pub async fn sign_in(
     }
 }
 
-/// Who has this name and password; otherwise what to say.
+/// The account with this name and password; otherwise what to say.
 async fn check(
     state: &AppState,
     login: &str,
     password: &Secret,
     visitor: &Visitor,
-) -> ApiResult<Result<UserId, &'static str>> {
-    let mut tx = state.db.system().await?;
-    let account = accounts::find(&mut tx, login).await?;
-    tx.commit().await?;
+) -> ApiResult<Result<Account, &'static str>> {
+    let account = if accounts::is_login(login) { find(state, login).await? } else { None };
     let stored = account.as_ref().map(|account| account.password_hash.clone());
     let same = passwords::matches(password.clone(), stored).await?;
     match account {
-        Some(account) if same && !account.suspended => Ok(Ok(account.user())),
+        Some(account) if same && !account.suspended => Ok(Ok(account)),
         account => {
-            note_failure(state, login, account.as_ref(), visitor).await?;
+            let mut tx = state.db.system().await?;
+            note_failure(&mut tx, login, account.as_ref(), visitor).await?;
+            tx.commit().await?;
             // Who knows the password may know this.
             Ok(Err(if same { SUSPENDED } else { WRONG }))
         }
     }
 }
 
+async fn find(state: &AppState, login: &str) -> ApiResult<Option<Account>> {
+    let mut tx = state.db.system().await?;
+    let account = accounts::find(&mut tx, login).await?;
+    tx.commit().await?;
+    Ok(account)
+}
+
 /// An unknown name is not written down: it may be a password that was typed into the wrong field.
-async fn note_failure(state: &AppState, login: &str, account: Option<&Account>, visitor: &Visitor) -> ApiResult<()> {
+async fn note_failure(
+    tx: &mut Tx,
+    login: &str,
+    account: Option<&Account>,
+    visitor: &Visitor,
+) -> Result<(), sqlx::Error> {
     let address = visitor.address_text();
     let entry = Entry {
         org: None,
@@ -162,7 +183,5 @@ async fn note_failure(state: &AppState, login: &str, account: Option<&Account>, 
             None => json!({ "means": "password" }),
         },
     };
-    let mut tx = state.db.system().await?;
-    audit::write(&mut tx, &entry).await?;
-    Ok(tx.commit().await?)
+    audit::write(tx, &entry).await
 }

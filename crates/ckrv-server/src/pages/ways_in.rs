@@ -1,5 +1,5 @@
 //! What somebody can sign in by, on their account's page: a password, and the identities that others vouch for. Another is
-//! added by being vouched for; any may be removed but the last.
+//! added by being vouched for; any may be removed but the last that works.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -18,6 +18,7 @@ use crate::db::identities::ShownIdentity;
 use crate::db::{accounts, identities};
 use crate::error::ApiResult;
 use crate::http::extract::{Path, Query};
+use crate::providers::Provider;
 use crate::state::AppState;
 
 /// As their owner is shown them.
@@ -27,8 +28,6 @@ pub struct WaysIn {
     pub identities: Vec<Identity>,
     /// Providers that can be added: what they are called, and the link.
     pub others: Vec<(String, String)>,
-    /// Whether there is more than one way.
-    pub several: bool,
 }
 
 pub struct Identity {
@@ -38,6 +37,8 @@ pub struct Identity {
     pub subject: String,
     pub since: Moment,
     pub used: Option<Moment>,
+    /// Whether there is another way that works.
+    pub removable: bool,
 }
 
 impl WaysIn {
@@ -52,9 +53,15 @@ impl WaysIn {
         let others = state.providers.all().iter().filter(|one| known.iter().all(|known| known.issuer != one.issuer()));
         let link = |id: &str| format!("/account/identities/{id}/link?csrf={}", csrf.as_str());
         let others = others.map(|one| (one.label.clone(), link(&one.id))).collect();
-        let several = known.len() + usize::from(login.is_some()) > 1;
-        let identities = known.into_iter().map(|identity| shown(state, identity)).collect();
-        Ok(Self { login, identities, others, several })
+        // Nobody comes in by a provider that this installation no longer has.
+        let works = |identity: &ShownIdentity| state.providers.of_issuer(&identity.issuer).is_some();
+        let working = known.iter().filter(|identity| works(identity)).count() + usize::from(login.is_some());
+        let show = |identity| {
+            let removable = working > usize::from(works(&identity));
+            shown(state, identity, removable)
+        };
+        let identities = known.into_iter().map(show).collect();
+        Ok(Self { login, identities, others })
     }
 
     /// Whether there is anything to say.
@@ -63,7 +70,7 @@ impl WaysIn {
     }
 }
 
-fn shown(state: &AppState, identity: ShownIdentity) -> Identity {
+fn shown(state: &AppState, identity: ShownIdentity, removable: bool) -> Identity {
     let provider = state.providers.of_issuer(&identity.issuer);
     Identity {
         label: provider.map_or_else(|| identity.issuer.clone(), |provider| provider.label.clone()),
@@ -72,6 +79,7 @@ fn shown(state: &AppState, identity: ShownIdentity) -> Identity {
         used: identity.used_at.map(Moment::new),
         issuer: identity.issuer,
         subject: identity.subject,
+        removable,
     }
 }
 
@@ -87,11 +95,12 @@ pub async fn link(
     session: Session,
     Path(id): Path<String>,
     Query(checked): Query<Checked>,
+    visitor: Visitor,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     Csrf::of_link(&state, session.id).check(checked.csrf.as_deref())?;
     let provider = providers::find(&state, &id)?;
-    providers::send(&state, provider, "/account?done=linked", Some(session.user), &headers).await
+    providers::send(&state, provider, "/account?done=linked", Some(session.user), &visitor, &headers).await
 }
 
 #[derive(Deserialize)]
@@ -108,7 +117,8 @@ pub async fn unlink(
 ) -> ApiResult<Redirect> {
     let (identity, passwords) = ((fields.issuer.as_str(), fields.subject.as_str()), state.config.sign_in_passwords);
     let mut tx = state.db.system().await?;
-    if !identities::unlink(&mut tx, session.user, identity, passwords).await? {
+    let issuers: Vec<&str> = state.providers.all().iter().map(Provider::issuer).collect();
+    if !identities::unlink(&mut tx, session.user, identity, passwords, &issuers).await? {
         return Err(Problem::new(ProblemCode::Conflict)
             .detail("It is not yours, or it is the last thing that you can sign in by.")
             .hint("Add another first.")

@@ -1,9 +1,10 @@
 //! A new organization, with the project that its jobs go into and the person who owns it.
 
 use ckrv_types::identity::{Org, ProjectSettings, Role};
-use ckrv_types::{OrgId, Problem, ProblemCode, ProjectId, UserId, limits};
+use ckrv_types::{LoginId, OrgId, Problem, ProblemCode, ProjectId, UserId, limits};
 use serde_json::{Value, json};
 
+use crate::api::authority::standing;
 use crate::api::once::Once;
 use crate::api::to_value;
 use crate::db::audit::{self, Actor, Entry};
@@ -22,9 +23,15 @@ pub struct Founding<'a> {
     pub address: Option<&'a str>,
 }
 
-/// Makes the organization for a request that may be repeated; what is answered. None: the name is taken.
-pub async fn found_once(state: &AppState, once: &Once<'_>, wanted: &Founding<'_>) -> ApiResult<Option<Value>> {
+/// Makes the organization for a request of this login that may be repeated; what is answered. None: the name is taken.
+pub async fn found_once(
+    state: &AppState,
+    once: &Once<'_>,
+    login: LoginId,
+    wanted: &Founding<'_>,
+) -> ApiResult<Option<Value>> {
     let mut tx = state.db.system().await?;
+    standing(&mut tx, login).await?;
     if let Some(answer) = once.answered(&mut tx).await? {
         return Ok(Some(answer));
     }

@@ -1,9 +1,10 @@
 //! A person takes an invitation, at a page or by a program.
 
 use ckrv_types::identity::Membership;
-use ckrv_types::{Problem, ProblemCode, SessionId, UserId};
+use ckrv_types::{LoginId, Problem, ProblemCode, SessionId, UserId};
 use serde_json::json;
 
+use crate::api::authority::standing;
 use crate::auth::rules::stands_behind;
 use crate::auth::tokens;
 use crate::db::audit::{self, Actor, Entry};
@@ -18,6 +19,8 @@ pub const PATH: &str = "/invitations/";
 /// Who wants to join.
 pub struct Joiner {
     pub user: UserId,
+    /// Of their program; none: they are at a page.
+    pub login: Option<LoginId>,
     pub address: String,
 }
 
@@ -61,6 +64,9 @@ async fn take(state: &AppState, token: &str, who: &Joiner) -> ApiResult<(Tx, Mem
     let mut tx = state.db.system().await?;
     let Found { org, .. } = invitations::find(&mut tx, &hash).await?.ok_or_else(gone)?;
     members::lock(&mut tx, org).await?;
+    if let Some(login) = who.login {
+        standing(&mut tx, login).await?;
+    }
     // Again, since it may have been taken, or who made it shut out, before the lock was had.
     let found = invitations::find(&mut tx, &hash).await?.ok_or_else(gone)?;
     let joined = Membership { org, org_name: found.org_name.clone(), role: found.role };

@@ -1,10 +1,11 @@
 //! Rate limits: per address before authentication, per API key or person and per organization after it, told in `RateLimit` headers
-//! (draft-ietf-httpapi-ratelimit-headers) and `Retry-After`.
+//! (draft-ietf-httpapi-ratelimit-headers) and `Retry-After`; and for what strangers begin ([`beginnings`]).
 //!
-//! All are generic cell rate algorithms with an allowance of one minute. The one per address is this process's; the others
+//! All are generic cell rate algorithms, those of requests with an allowance of one minute. The one per address is this process's; the others
 //! lie in the database and so hold over replicas.
 
 pub mod address;
+pub mod beginnings;
 mod caller;
 
 use std::fmt::Write as _;

@@ -25,7 +25,7 @@ const ACCOUNT_CHARS: usize = 100;
 pub enum Refusal {
     /// No sign-in of this browser's: begun elsewhere, too long ago, or finished.
     Unknown,
-    /// The same, too often.
+    /// Too many were begun from there, or came to nothing.
     TooMany(Duration),
     /// They said no there, or their administrator did.
     Denied,
@@ -92,8 +92,8 @@ impl Refusal {
                 String::new(),
             ),
             Self::TooMany(wait) => (
-                "This sign-in is over",
-                "There were too many sign-ins from your address that nobody had begun.".to_owned(),
+                "You are not signed in yet",
+                "There were too many sign-ins from your address that came to nothing.".to_owned(),
                 format!("Start again in {}.", words::wait(*wait)),
             ),
             Self::Denied => (
