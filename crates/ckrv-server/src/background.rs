@@ -12,11 +12,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::db::locks::Lock;
 use crate::logs::archive;
 use crate::state::AppState;
 use crate::{admission, retention, sweeper, wake};
 
-const LEADER_LOCK: i64 = 0x636b_7276_0002;
 /// How often a replica tries to lead, and the leader makes sure that it still does.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long the leader waits for the answer by which it knows: a connection may go without a word.
@@ -43,7 +43,7 @@ async fn lead_for_ever(state: AppState, shutdown: CancellationToken) {
 async fn try_lead(state: &AppState, shutdown: &CancellationToken) -> Result<(), sqlx::Error> {
     let mut lock = state.db.connection().await?;
     let leads: bool =
-        sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LEADER_LOCK).fetch_one(&mut lock).await?;
+        sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(Lock::Leader.key()).fetch_one(&mut lock).await?;
     if !leads {
         return lock.close().await;
     }

@@ -16,13 +16,11 @@ pub use capacity::{Capacity, busy, capacity};
 
 use crate::crash_point;
 use crate::db::Tx;
+use crate::db::locks::Lock;
 use crate::state::AppState;
 
 /// Attempts that one transaction gives to one runner at most: their jobs' rows are locked until it commits.
 const BATCH: i64 = 200;
-
-/// Held by whoever is giving out attempts, to the end of the transaction.
-const LOCK: i64 = 0x636b_7276_0003;
 
 /// Gives out all that can be given out now.
 pub async fn pass(state: &AppState) -> Result<(), sqlx::Error> {
@@ -46,7 +44,7 @@ async fn runners_with_room(state: &AppState, lease: Duration) -> Result<Vec<Runn
 async fn admit(state: &AppState, runner: RunnerId) -> Result<u64, sqlx::Error> {
     let mut tx = state.db.system().await?;
     // A statement of its own: the next one has to see what the holder before has given out.
-    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(Lock::Admission.key()).execute(&mut *tx).await?;
     let admitted = assign(&mut tx, runner).await?;
     if admitted.is_empty() {
         return Ok(0);

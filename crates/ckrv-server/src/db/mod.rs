@@ -24,6 +24,7 @@ pub mod invitations;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod locks;
 pub mod logins;
 pub mod logs;
 pub mod members;

@@ -8,6 +8,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;
 
+use super::locks::Lock;
+
 /// Owns the schema and is used by `migrate` alone.
 pub const OWNER: &str = "ckrv_owner";
 /// The tenants' role: sees the organization that its transaction has set.
@@ -23,16 +25,13 @@ pub struct RoleUrls {
     pub system: Secret,
 }
 
-/// Serializes those who make roles at the same time; roles belong to the whole server, so the lock is taken in the
-/// database that every server has.
-const LOCK: i64 = 0x636b_7276_0001;
-
 /// Makes the roles with this password each, gives the database of `superuser` to the owner, and answers the roles' URLs.
 /// Doing it again changes nothing but the passwords.
 pub async fn bootstrap(superuser: &Secret, password: &Secret) -> Result<RoleUrls, sqlx::Error> {
     let options = PgConnectOptions::from_str(superuser.expose())?;
     let mut server = PgConnection::connect_with(&options.clone().database("postgres")).await?;
-    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut server).await?;
+    // Roles belong to the whole server, so the lock is taken in the database that every server has.
+    sqlx::query("select pg_advisory_lock($1)").bind(Lock::Roles.key()).execute(&mut server).await?;
     for role in [OWNER, APP, SYSTEM] {
         make_role(&mut server, role, password).await?;
     }

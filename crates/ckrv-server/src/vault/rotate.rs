@@ -13,9 +13,8 @@ use super::envelope::{DataKey, data_key_aad};
 use super::keys::KeyError;
 use super::{Sealed, Vault, VaultError, data_keys as keys};
 use crate::db::audit::{self, Actor, Entry};
+use crate::db::locks::Lock;
 use crate::db::{Db, Tx, credentials, data_keys};
-
-const LOCK: i64 = 0x636b_7276_0003;
 
 /// The right to seal anew. It goes with the connection that has it.
 pub struct Turn(PgConnection);
@@ -24,8 +23,10 @@ impl Turn {
     /// None: another run has it.
     pub async fn take(db: &Db) -> Result<Option<Self>, sqlx::Error> {
         let mut lock = db.connection().await?;
-        let is_ours: bool =
-            sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut lock).await?;
+        let is_ours: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(Lock::VaultRotation.key())
+            .fetch_one(&mut lock)
+            .await?;
         Ok(is_ours.then_some(Self(lock)))
     }
 
