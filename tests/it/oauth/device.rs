@@ -107,6 +107,19 @@ async fn a_code_that_its_device_would_find_expired_is_not_approved() {
 }
 
 #[tokio::test]
+async fn a_code_that_nobody_has_looked_at_is_not_decided_on() {
+    let authority = Authority::start().await;
+    let (seen, unseen) = (authority.device().await, authority.device().await);
+    let mut browser = authority.browser().await;
+    let form = authority.types(&mut browser, &seen.user_code).await.form("/device/decide");
+    let page = browser.submit(form.fill("code", &unseen.user_code).press("decision", "approve")).await;
+    assert_eq!((page.status.as_u16(), page.alert().is_some()), (404, true), "{}", page.text);
+    for device in [&seen, &unseen] {
+        authority.poll(device).await.is_refused("authorization_pending");
+    }
+}
+
+#[tokio::test]
 async fn an_address_begins_so_many_logins_in_an_hour() {
     let authority = Authority::with(&["--rate-per-address", "6000", "--logins-per-address", "2"]).await;
     for _ in 0..2 {

@@ -47,10 +47,14 @@ fn refused(error: &str) -> Reply {
 }
 
 fn device(request: &Request, verification_host: Option<&str>) -> Reply {
-    let host = verification_host.unwrap_or_else(|| request.header("host").unwrap());
+    codes(verification_host.unwrap_or_else(|| request.header("host").unwrap()), "", 60)
+}
+
+/// `more`: further members, each with a comma behind it.
+fn codes(host: &str, more: &str, expires_in: u32) -> Reply {
     Reply::json(&format!(
-        r#"{{"device_code":"secret","user_code":"BCDF-GHJK","verification_uri":"http://{host}/device",
-            "expires_in":60,"interval":1}}"#
+        r#"{{"device_code":"secret","user_code":"BCDF-GHJK","verification_uri":"http://{host}/device",{more}
+            "expires_in":{expires_in},"interval":1}}"#
     ))
 }
 
@@ -117,6 +121,28 @@ async fn a_page_on_another_host_is_not_shown() {
     let peer = server(|_, request| device(request, Some("evil.example"))).await;
     let error = discover(&peer).await.unwrap().ask_by_device("read", "h").await.err().unwrap();
     assert!(matches!(&error, OAuthError::Foreign { to, .. } if to.contains("evil.example")), "{error:?}");
+}
+
+#[tokio::test]
+async fn nor_is_one_on_another_host_that_has_the_code_in_it() {
+    let complete = r#""verification_uri_complete":"http://evil.example/device?code=BCDF-GHJK","#;
+    let peer = server(move |_, request| codes(request.header("host").unwrap(), complete, 60)).await;
+    let error = discover(&peer).await.unwrap().ask_by_device("read", "h").await.err().unwrap();
+    assert!(matches!(&error, OAuthError::Foreign { to, .. } if to.contains("evil.example")), "{error:?}");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_code_whose_time_is_over_whatever_the_server_says() {
+    let peer = server(|number, request| match number {
+        0 => codes(request.header("host").unwrap(), "", 2),
+        _ => refused("authorization_pending"),
+    })
+    .await;
+    let server = discover(&peer).await.unwrap();
+    let request = server.ask_by_device("read", "h").await.unwrap();
+    let error = server.wait_for_device(&request).await.err().unwrap();
+    assert_eq!(error.code(), Some("expired_token"), "{error:?}");
+    assert!((3..=4).contains(&peer.requests().len()), "it was asked for as long as the code lived");
 }
 
 #[tokio::test]
