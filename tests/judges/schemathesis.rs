@@ -110,7 +110,7 @@ impl Marked {
     async fn new(on: &Installation, token: &Secret, mark: &'static str) -> Self {
         let client = on.replica.client(token);
         let name = format!("{mark}-of-theirs");
-        let allow = [(name.clone(), client.whoami().await.unwrap().project)].into();
+        let allow = [(name.clone(), client.whoami().await.expect("the key is good").project)].into();
         let runner = client.create_runner(&CreateRunner { name: name.clone(), allow }).await.expect("it can be made");
         let registered = on.replica.runner(&Secret::new(runner.token), 1, &[]).await;
         let mut marked = spec();

@@ -106,8 +106,7 @@ pub async fn revoke_of(
     by: KeyOwner,
     now: Option<Role>,
 ) -> Result<Vec<(InvitationId, Role)>, sqlx::Error> {
-    let kept: Vec<&str> =
-        Role::ALL.into_iter().filter(|role| stands_behind(now, *role)).map(|role| role.as_str()).collect();
+    let kept: Vec<&str> = Role::ALL.into_iter().filter(|role| stands_behind(now, *role)).map(Role::as_str).collect();
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
         "update invitations set revoked_at = now()
          where (user_id = $1 or service_account_id = $2) and role <> all ($3)
