@@ -39,6 +39,8 @@ struct Person {
     org: String,
     cookie: String,
     csrf: String,
+    /// As the proxy before the server tells it: each sits at a machine of their own.
+    address: String,
 }
 
 impl Crowd {
@@ -112,13 +114,13 @@ impl Person {
         for (path, more) in [("device", vec![]), ("device/decide", vec![("decision", "approve"), ("org", &self.org)])] {
             let form: Vec<_> = [("csrf", self.csrf.as_str()), ("code", code)].into_iter().chain(more).collect();
             let request = self.http.post(format!("{}/{path}", self.server)).header("cookie", &self.cookie).form(&form);
-            let answer = request.send().await.unwrap();
+            let answer = request.header("x-forwarded-for", &self.address).send().await.unwrap();
             assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
         }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> (StatusCode, Value) {
-        let answer = request.send().await.unwrap();
+        let answer = request.header("x-forwarded-for", &self.address).send().await.unwrap();
         (answer.status(), answer.json().await.unwrap())
     }
 }
@@ -129,7 +131,7 @@ async fn people(stack: &Stack, size: usize) -> Vec<Person> {
     let signer = Signer::new(&stack.secret_key()).unwrap();
     let http = reqwest::Client::new();
     let mut people = Vec::new();
-    for _ in 0..size {
+    for number in 0..size {
         let (user, session) = (UserId::new(), SessionId::new());
         let value = hex::encode(rand::random::<[u8; 32]>());
         sqlx::query(
@@ -151,6 +153,7 @@ async fn people(stack: &Stack, size: usize) -> Vec<Person> {
             org: stack.keys.org.to_string(),
             cookie: format!("ckrv-session={value}"),
             csrf: hex::encode(signer.hash_short("form of a session", &session.to_string())),
+            address: format!("10.1.{}.{}", number / 250, number % 250 + 1),
         });
     }
     people

@@ -66,10 +66,11 @@ pub async fn measure() {
     authentication().await;
 }
 
-/// A stack whose keys have this rate; the address is everybody's here.
+/// A stack whose keys have this rate, behind what takes itself for its proxy and tells the addresses of the crowd.
 async fn with_limits(per_key: &str) -> Stack {
     let server = vec![
         ("CKRV_RATE_PER_ADDRESS", "0".to_owned()),
+        ("CKRV_TRUSTED_PROXIES", "1".to_owned()),
         ("CKRV_RATE_PER_KEY", per_key.to_owned()),
         ("CKRV_LOG", "error".to_owned()),
     ];
