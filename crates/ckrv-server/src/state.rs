@@ -12,6 +12,7 @@ use crate::auth::{Cache, Credentials};
 use crate::config::Config;
 use crate::db::Db;
 use crate::http::health::Readiness;
+use crate::http::rate::Gates;
 use crate::http::rate::address::AddressLimit;
 use crate::http::streams::Streams;
 use crate::metrics::Metrics;
@@ -45,7 +46,9 @@ pub struct App {
     pub metrics: Metrics,
     /// The limits on requests, by address.
     pub addresses: AddressLimit,
-    /// The streams that are open, by API key.
+    /// Where the requests of callers who have a limit wait for each other.
+    pub gates: Gates,
+    /// The streams that are open, by person or API key.
     pub streams: Streams,
     pub readiness: Readiness,
     /// Cancelled when the server is to stop: streams and long polls end, loops return.
@@ -94,6 +97,7 @@ impl AppState {
             credentials: Credentials::default(),
             rates: Cache::default(),
             addresses: AddressLimit::new(config.rate_per_address),
+            gates: Gates::new(),
             streams: Streams::new(metrics.streams.clone()),
             readiness: Readiness::new(&metrics.component_up),
             metrics,

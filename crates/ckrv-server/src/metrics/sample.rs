@@ -18,6 +18,7 @@ pub async fn run(state: AppState, shutdown: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         state.addresses.forget_idle();
+        state.gates.forget_idle();
         if let Err(error) = sample(&state).await {
             tracing::debug!(%error, "could not look at the queue");
         }

@@ -19,13 +19,13 @@ use crate::state::AppState;
 pub async fn charge_caller(state: &AppState, auth: &Auth, extensions: &Extensions) -> ApiResult<()> {
     let standings = standings(extensions);
     if let Some(per_minute) = NonZeroU32::new(state.config.rate_per_key) {
-        let standing = charge(&state.db, "key", &bucket_of(auth.principal), per_minute, standings).await?;
-        standing.map_err(|standing| refused("caller", standing))?;
+        let standing = charge(state, "key", &bucket_of(auth.principal), per_minute, standings).await?;
+        granted(state, "caller", standing).await?;
     }
     // An organization without a limit has no row that all of its requests would queue at.
     if let Some(per_minute) = quota::requests_per_minute(state, auth.org).await? {
-        let standing = charge(&state.db, "organization", &bucket_of_org(auth.org), per_minute, standings).await?;
-        standing.map_err(|standing| refused("organization", standing))?;
+        let standing = charge(state, "organization", &bucket_of_org(auth.org), per_minute, standings).await?;
+        granted(state, "organization", standing).await?;
     }
     Ok(())
 }
@@ -42,15 +42,30 @@ pub async fn sent_by(
     Ok(found.map(|(ahead, arrives_at)| (sent(ahead), arrives_at)))
 }
 
+async fn granted(state: &AppState, whose: &str, charged: Result<(), Standing>) -> ApiResult<()> {
+    if let Err(standing) = charged {
+        state.gates.hold_back().await;
+        return Err(refused(whose, standing));
+    }
+    Ok(())
+}
+
 async fn charge(
-    db: &Db,
+    state: &AppState,
     name: &'static str,
     bucket: &str,
     per_minute: NonZeroU32,
     standings: Option<&Standings>,
 ) -> Result<Result<(), Standing>, sqlx::Error> {
     let interval = WINDOW / per_minute.get();
-    let arrives_in = rate_limits::charge(db, bucket, interval, WINDOW).await?;
+    let mut gate = state.gates.of(bucket).await;
+    let arrives_in = if let Some(wait) = gate.shut() {
+        Err(wait)
+    } else {
+        let arrives_in = rate_limits::charge(&state.db, bucket, interval, WINDOW).await?;
+        arrives_in.inspect_err(|wait| gate.close(*wait))
+    };
+    drop(gate);
     let standing = match arrives_in {
         Ok(ahead) => Standing { name, per_minute, remaining: remaining(ahead, interval), reset: ahead },
         Err(reset) => Standing { name, per_minute, remaining: 0, reset },

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod beginnings;
 mod caller;
+mod gates;
 
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
@@ -19,6 +20,7 @@ use ckrv_types::{Problem, ProblemCode};
 use crate::error::ApiError;
 
 pub use caller::{charge_caller, sent_by};
+pub use gates::Gates;
 
 const WINDOW: Duration = Duration::from_mins(1);
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
