@@ -97,7 +97,7 @@ impl AppState {
             credentials: Credentials::default(),
             rates: Cache::default(),
             addresses: AddressLimit::new(config.rate_per_address),
-            gates: Gates::new(),
+            gates: Gates::default(),
             streams: Streams::new(metrics.streams.clone()),
             readiness: Readiness::new(&metrics.component_up),
             metrics,

@@ -34,11 +34,13 @@ struct Shut {
     believed_until: Instant,
 }
 
-impl Gates {
-    pub fn new() -> Self {
+impl Default for Gates {
+    fn default() -> Self {
         Self { by_bucket: Mutex::default(), held: Semaphore::new(HELD) }
     }
+}
 
+impl Gates {
     /// The bucket's gate, when it is this request's turn; the next one's comes when it is dropped.
     pub async fn of(&self, bucket: &str) -> OwnedMutexGuard<Gate> {
         let gate = Arc::clone(self.lock().entry(bucket.to_owned()).or_default());
@@ -86,7 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_refused_is_refused_until_it_would_be_granted_and_for_a_second_at_most() {
-        let gates = Gates::new();
+        let gates = Gates::default();
         assert_eq!(gates.of("a").await.shut(), None);
         gates.of("a").await.close(Duration::from_millis(1));
         gates.of("b").await.close(Duration::from_secs(30));
@@ -101,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn gates_at_which_nobody_is_and_that_are_open_are_forgotten() {
-        let gates = Gates::new();
+        let gates = Gates::default();
         drop(gates.of("open").await);
         gates.of("shut").await.close(Duration::from_secs(30));
         let _someone = gates.of("busy").await;
