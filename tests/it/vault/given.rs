@@ -8,7 +8,7 @@ use ckrv_types::credential::CredentialKind;
 use ckrv_types::job::SubmitJob;
 use ckrv_types::worker::WorkerPhase;
 use ckrv_types::{Cause, JobSpec, ProblemCode, ProjectId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Api, audited, git_token};
 
@@ -25,6 +25,13 @@ fn given(worker: &Worker) -> Vec<(&str, &str)> {
 fn of_forge(secrets: &[&str]) -> JobSpec {
     let secrets = secrets.iter().map(|name| (*name).to_owned()).collect();
     JobSpec { repo: "https://git.example.com/team/app.git".to_owned(), secrets, ..spec() }
+}
+
+/// Of each time that the audit log says a credential was given, its version.
+async fn used_versions(on: &Installation) -> Vec<Value> {
+    let entries = audited(&mut on.sql().await, on.keys().org).await;
+    let used = entries.into_iter().filter(|(action, _)| action == "credential.used");
+    used.map(|(_, detail)| detail["version"].clone()).collect()
 }
 
 #[tokio::test]
@@ -81,13 +88,7 @@ async fn what_is_replaced_while_an_attempt_begins_is_told_once_more_and_what_is_
     worker.beat(WorkerPhase::Running).await.unwrap();
     api.replace(&forge, "third-token").await.credential();
     assert_eq!(given(&start(&on.replica, &assignment, 1).await.unwrap()), [], "it is at work");
-    let entries = audited(&mut on.sql().await, on.keys().org).await;
-    let versions: Vec<_> = entries
-        .iter()
-        .filter(|(action, _)| action == "credential.used")
-        .map(|(_, detail)| detail["version"].clone())
-        .collect();
-    assert_eq!(versions, [json!(1), json!(2)]);
+    assert_eq!(used_versions(&on).await, [json!(1), json!(2)]);
 }
 
 #[tokio::test]
@@ -105,8 +106,7 @@ async fn the_worker_of_a_revoked_runner_begins_nothing() {
         // What nobody had begun the sweeper may have ended meanwhile.
         assert!(matches!(code, ProblemCode::Conflict | ProblemCode::Sealed), "{code:?}");
     }
-    let used = audited(&mut on.sql().await, on.keys().org).await;
-    assert_eq!(used.iter().filter(|(action, _)| action == "credential.used").count(), 1);
+    assert_eq!(used_versions(&on).await.len(), 1);
 }
 
 #[tokio::test]
@@ -132,13 +132,7 @@ async fn a_retried_attempt_is_given_the_present_version_and_a_removed_one_no_mor
     let assignment = assignment_of(&runner, job).await;
     let again = start(&on.replica, &assignment, 1).await.unwrap();
     assert_eq!(given(&again), [], "it is gone");
-    let entries = audited(&mut sql, on.keys().org).await;
-    let versions: Vec<_> = entries
-        .iter()
-        .filter(|(action, _)| action == "credential.used")
-        .map(|(_, detail)| detail["version"].clone())
-        .collect();
-    assert_eq!(versions, [json!(1), json!(2)]);
+    assert_eq!(used_versions(&on).await, [json!(1), json!(2)]);
 }
 
 #[tokio::test]
