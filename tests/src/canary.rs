@@ -122,10 +122,19 @@ impl Canaries {
     /// their program.
     pub fn in_processes(&self, except: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
-        for (pid, program) in processes().into_iter().filter(|(_, program)| !except.contains(&program.as_str())) {
-            for file in ["cmdline", "environ"] {
-                let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-                found.extend(self.in_bytes(&format!("{file} of {program}"), &bytes));
+        for pid in pids() {
+            // Between two looks at it a process may become another program, with another environment: what was read is a
+            // program's own only if it was that before and is it still. The kernel names it before it shows what it was given.
+            while let Some(program) = program_of(pid).filter(|program| !except.contains(&program.as_str())) {
+                let mut hits = Vec::new();
+                for file in ["cmdline", "environ"] {
+                    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                    hits.extend(self.in_bytes(&format!("{file} of {program}"), &bytes));
+                }
+                if hits.is_empty() || program_of(pid).is_none_or(|now| now == program) {
+                    found.extend(hits);
+                    break;
+                }
             }
         }
         found
@@ -139,7 +148,7 @@ impl Canaries {
             move || {
                 let mut seen = Seen::default();
                 while !over.load(Ordering::Relaxed) {
-                    for (_, program) in processes() {
+                    for program in pids().filter_map(program_of) {
                         *seen.programs.entry(program).or_default() += 1;
                     }
                     seen.found.extend(canaries.in_processes(except));
@@ -185,13 +194,15 @@ impl Watch {
     }
 }
 
-/// All but this one, by their ids and the names of their programs.
-fn processes() -> Vec<(u32, String)> {
+/// The ids of all processes but this one.
+fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").expect("this system has /proc").flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|pid| *pid != std::process::id())
-        .filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())))
-        .collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| *pid != std::process::id())
+}
+
+/// What a process runs, unless it is gone.
+fn program_of(pid: u32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
 }
 
 /// A text in each form that it may lie about in.

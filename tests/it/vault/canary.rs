@@ -250,3 +250,13 @@ async fn every_leak_is_found(scene: &Scene) {
     drop(child.stdin.take());
     child.wait().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_may_know_a_secret_is_not_taken_for_the_one_that_starts_it() {
+    let secret = random("users-own-");
+    let watch = Canaries::new(&[("secret", &secret)]).watch_processes(&["true"]);
+    for _ in 0..500 {
+        assert!(Command::new("true").env("SECRET", &secret).status().await.unwrap().success());
+    }
+    assert_eq!(watch.end().found, Vec::<String>::new());
+}
