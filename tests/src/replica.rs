@@ -10,6 +10,7 @@ use ckrv_client::{Client, ClientConfig};
 use ckrv_dev::testing::{self, TestS3};
 use ckrv_server::auth::tokens;
 use ckrv_server::config::Config;
+use ckrv_server::db::jobs::{self, NewJob};
 use ckrv_server::db::roles::RoleUrls;
 use ckrv_server::state::AppState;
 use ckrv_server::{background, http, sweeper};
@@ -17,9 +18,10 @@ use ckrv_types::identity::Bootstrapped;
 use ckrv_types::job::SubmitJob;
 use ckrv_types::runner::{Offer, Register, RunnerHeartbeat};
 use ckrv_types::token::TokenKind;
-use ckrv_types::{Job, JobSpec, KeyId, OrgId, ProjectId, RunnerId, Secret};
+use ckrv_types::{Job, JobId, JobSpec, KeyId, OrgId, ProjectId, RunnerId, Secret};
 use clap::Parser;
 use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -129,6 +131,29 @@ impl Installation {
     /// SQL as the role that serves tenants.
     pub async fn sql_as_app(&self) -> PgConnection {
         PgConnection::connect(self.prepared.urls.app.expose()).await.expect("the database answers")
+    }
+
+    /// Queues so many jobs of an organization by this specification, in one transaction and without a request for each.
+    pub async fn queue(&self, org: &Bootstrapped, count: usize, spec: &JobSpec) {
+        let mut tx = self.state().db.tenant(org.org).await.expect("the database answers");
+        for number in 0..count {
+            let new = NewJob {
+                id: JobId::new(),
+                org: org.org,
+                project: org.project,
+                key: None,
+                user: None,
+                service_account: None,
+                spec,
+                repo: &format!("x{number}"),
+                retry_of: None,
+                handed_in: None,
+                created_at: OffsetDateTime::now_utc(),
+                limited: false,
+            };
+            jobs::submit(&mut tx, &new, None).await.expect("the job is accepted");
+        }
+        tx.commit().await.expect("the database answers");
     }
 
     /// One more organization with a project, a key and no runner.

@@ -29,32 +29,13 @@ async fn end(on: &Installation, item: &Assignment) {
     tx.commit().await.unwrap();
 }
 
-/// Queues so many jobs of an organization.
-async fn queue(on: &Installation, org: &Bootstrapped, count: i32) {
-    queue_of(on, org, count, &spec()).await;
-}
-
-/// The same, each by this specification.
-async fn queue_of(on: &Installation, org: &Bootstrapped, count: i32, spec: &JobSpec) {
-    sqlx::query(
-        "select s.* from generate_series(1, $4) i, lateral submit_job(gen_random_uuid(), $1, $2, null, $3::jsonb, 'x' || i, null) s",
-    )
-    .bind(org.org.uuid())
-    .bind(org.project.uuid())
-    .bind(serde_json::to_string(spec).unwrap())
-    .bind(count)
-    .execute(&mut on.sql().await)
-    .await
-    .unwrap();
-}
-
 /// Two organizations of weight 1 and 3 with long queues, and a runner of the platform.
 async fn contention(capacity: u32) -> (Installation, RunnerClient, Bootstrapped, Bootstrapped) {
     let on = Installation::new(Loops::Off).await;
     let (light, heavy) = (on.organization("light").await, on.organization("heavy").await);
     for (org, weight) in [(&light, 1), (&heavy, 3)] {
         limit(&on, org.org, "weight", Some(weight)).await;
-        queue(&on, org, 60).await;
+        on.queue(org, 60, &spec()).await;
     }
     let (_, token) = on.platform_runner("shared").await;
     let runner = on.replica.runner(&token, capacity, &[]).await;
@@ -92,13 +73,13 @@ async fn where_there_are_fewer_places_than_weights_they_come_to_them_as_1_to_3()
 async fn who_was_idle_has_saved_nothing_up() {
     let on = Installation::new(Loops::Off).await;
     let (busy, idle) = (on.organization("busy").await, on.organization("idle").await);
-    queue(&on, &busy, 40).await;
+    on.queue(&busy, 40, &spec()).await;
     let (_, token) = on.platform_runner("shared").await;
     let runner = on.replica.runner(&token, 1, &[]).await;
     for _ in 0..20 {
         end(&on, &pass(&on, &runner).await[0]).await;
     }
-    queue(&on, &idle, 20).await;
+    on.queue(&idle, 20, &spec()).await;
     let mut turns = Vec::new();
     for _ in 0..10 {
         let items = pass(&on, &runner).await;
@@ -113,10 +94,10 @@ async fn what_an_organization_does_on_its_own_runner_is_not_held_against_it_on_t
     let on = Installation::new(Loops::Off).await;
     let other = on.organization("other").await;
     let ours = on.keys();
-    queue(&on, ours, 60).await;
+    on.queue(ours, 60, &spec()).await;
     let own = on.runner(20).await;
     assert_eq!(pass(&on, &own).await.len(), 20);
-    queue(&on, &other, 40).await;
+    on.queue(&other, 40, &spec()).await;
     let (_, token) = on.platform_runner("shared").await;
     let shared = on.replica.runner(&token, 4, &[]).await;
     let items: Vec<OrgId> = pass(&on, &shared).await.iter().map(|item| item.org).collect();
@@ -132,7 +113,7 @@ async fn what_an_organization_does_on_its_own_runner_is_not_held_against_it_on_t
         for item in assigned(&own).await {
             end(&on, &item).await;
         }
-        queue(&on, ours, 20).await;
+        on.queue(ours, 20, &spec()).await;
         let items = pass(&on, &shared).await;
         turns.push(items[0].org);
         end(&on, &items[0]).await;
@@ -144,8 +125,8 @@ async fn what_an_organization_does_on_its_own_runner_is_not_held_against_it_on_t
 async fn a_priority_puts_no_organization_before_another() {
     let on = Installation::new(Loops::Off).await;
     let other = on.organization("other").await;
-    queue_of(&on, on.keys(), 20, &JobSpec { priority: 100, ..spec() }).await;
-    queue(&on, &other, 20).await;
+    on.queue(on.keys(), 20, &JobSpec { priority: 100, ..spec() }).await;
+    on.queue(&other, 20, &spec()).await;
     let (_, token) = on.platform_runner("shared").await;
     let runner = on.replica.runner(&token, 6, &[]).await;
     let items: Vec<OrgId> = pass(&on, &runner).await.iter().map(|item| item.org).collect();
@@ -160,12 +141,12 @@ async fn who_waits_for_what_a_runner_does_not_have_changes_nobodys_share_of_it()
     for (org, weight) in [(&small, 4), (&large, 8), (&elsewhere, 1)] {
         limit(&on, org.org, "weight", Some(weight)).await;
     }
-    queue(&on, &small, 20).await;
+    on.queue(&small, 20, &spec()).await;
     let (_, token) = on.platform_runner("shared").await;
     let runner = on.replica.runner(&token, 3, &[]).await;
     assert_eq!(pass(&on, &runner).await.len(), 3);
-    queue_of(&on, &elsewhere, 5, &JobSpec { class: Some("none".to_owned()), ..spec() }).await;
-    queue(&on, &large, 20).await;
+    on.queue(&elsewhere, 5, &JobSpec { class: Some("none".to_owned()), ..spec() }).await;
+    on.queue(&large, 20, &spec()).await;
     runner.heartbeat(&beat(7)).await.unwrap();
     let items: Vec<OrgId> = pass(&on, &runner).await.iter().map(|item| item.org).collect();
     assert_eq!((count(&items, &small), count(&items, &large)), (3, 4));
@@ -233,7 +214,7 @@ async fn a_runner_of_one_organization_is_given_nothing_of_others_whatever_their_
     let on = Installation::new(Loops::Off).await;
     for name in ["a", "b", "c", "d"] {
         let other = on.organization(name).await;
-        queue(&on, &other, 2).await;
+        on.queue(&other, 2, &spec()).await;
     }
     let runner = on.runner(10).await;
     assert_eq!(pass(&on, &runner).await.len(), 0);

@@ -214,19 +214,8 @@ async fn an_accepted_job_is_at_its_runner_within_100_ms_idle_and_behind_a_long_q
 
     // A thousand of another organization, for whom there is no runner, and a thousand of a class that nobody offers.
     let other = on.organization("other").await;
-    let mut sql = on.sql().await;
-    for (org, project, class) in [(other.org, other.project, None), (on.keys().org, on.keys().project, Some("none"))] {
-        let spec = serde_json::to_string(&JobSpec { class: class.map(str::to_owned), ..spec() }).unwrap();
-        sqlx::query(
-            "select submit_job(gen_random_uuid(), $1, $2, null, $3::jsonb, 'x', null) from generate_series(1, 1000)",
-        )
-        .bind(org.uuid())
-        .bind(project.uuid())
-        .bind(spec)
-        .execute(&mut sql)
-        .await
-        .unwrap();
-    }
+    on.queue(&other, 1000, &spec()).await;
+    on.queue(on.keys(), 1000, &JobSpec { class: Some("none".to_owned()), ..spec() }).await;
     let queued = latencies(&on, &runner, 20).await;
     println!(
         "accept to long poll, ms: idle p50 {} max {}; 2,000 queued p50 {} max {}",

@@ -5,9 +5,10 @@ use axum::http::HeaderMap;
 use ckrv_types::job::{CancelOutcome, Cancelled, SubmitJob};
 use ckrv_types::problem::FieldError;
 use ckrv_types::{AttemptId, Cause, Job, JobId, JobSpec, Problem, ProblemCode, ProjectId, RepoUrl};
+use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::once::{IdempotencyKey, Once};
+use super::once::{self, IdempotencyKey, Once};
 use super::{Created, invalid, invalid_fields, no_such, to_value};
 use crate::auth::{Auth, Caller, Read, Run};
 use crate::crash_point;
@@ -52,7 +53,7 @@ async fn submit(
     }
     let project = allowed_project(&auth, project)?;
     let placed = place(&state, &mut tx, project, &mut spec, &repo).await?;
-    accept(&state, &auth, tx, &once, new_job(&auth, &placed, &spec, &repo, None), &placed).await
+    accept(&state, &auth, tx, &once, &new_job(&auth, &placed, &spec, &repo, None)).await
 }
 
 /// A job with all its attempts.
@@ -128,7 +129,7 @@ async fn retry(
     let mut spec = old.spec;
     let repo = check(&state, &spec)?;
     let placed = place(&state, &mut tx, Some(old.project), &mut spec, &repo).await?;
-    accept(&state, &auth, tx, &once, new_job(&auth, &placed, &spec, &repo, Some(id)), &placed).await
+    accept(&state, &auth, tx, &once, &new_job(&auth, &placed, &spec, &repo, Some(id))).await
 }
 
 fn new_job<'a>(auth: &Auth, placed: &Placed, spec: &'a JobSpec, repo: &'a str, retry_of: Option<JobId>) -> NewJob<'a> {
@@ -143,27 +144,18 @@ fn new_job<'a>(auth: &Auth, placed: &Placed, spec: &'a JobSpec, repo: &'a str, r
         repo,
         retry_of,
         handed_in: None,
+        created_at: placed.now,
+        limited: placed.limited,
     }
 }
 
 /// The last steps of both ways to a new job.
-async fn accept(
-    state: &AppState,
-    auth: &Auth,
-    mut tx: Tx,
-    once: &Once<'_>,
-    new: NewJob<'_>,
-    placed: &Placed,
-) -> ApiResult<Created> {
-    let job = match jobs::submit(&mut tx, &new).await? {
-        Ok(job) => job,
-        Err(refusal) => {
-            drop(tx);
-            return Err(quota::refuse(state, new.org, auth.principal.actor(), refusal, placed).await);
-        }
-    };
-    let body = to_value(&job);
-    once.keep(&mut tx, &body).await?;
+async fn accept(state: &AppState, auth: &Auth, mut tx: Tx, once: &Once<'_>, new: &NewJob<'_>) -> ApiResult<Created> {
+    if new.limited {
+        tx = quota::count_job(state, tx, new.org, auth.principal.actor()).await?;
+    }
+    let body = to_value(&new.job());
+    once::first(jobs::submit(&mut tx, new, once.kept(&body).as_ref()).await)?;
     tx.commit().await?;
     crash_point!("server.submit.committed");
     state.wake.notify_admission();
@@ -186,12 +178,14 @@ pub fn check(state: &AppState, spec: &JobSpec) -> ApiResult<String> {
 /// Where a new job goes.
 pub struct Placed {
     pub project: ProjectId,
-    /// The name of the project, where its settings gave the job the class that it has.
-    pub class_of: Option<String>,
+    /// Whether the organization has a limit that jobs are counted for.
+    pub limited: bool,
+    /// The transaction's time.
+    pub now: OffsetDateTime,
 }
 
 /// Finds the project that a new job goes into, and has its settings hold for the job: they fill in what the specification leaves
-/// open. `wanted`: absent: where jobs go that name none.
+/// open; and then the classes that the organization's jobs may have. `wanted`: absent: where jobs go that name none.
 pub async fn place(
     state: &AppState,
     tx: &mut Tx,
@@ -200,7 +194,7 @@ pub async fn place(
     repo: &str,
 ) -> ApiResult<Placed> {
     let found = projects::for_job(tx, wanted).await?;
-    let ForJob { id, name, settings, archived } =
+    let ForJob { id, name, settings, archived, classes, limited, now } =
         found.ok_or_else(|| invalid("project", "there is no such project"))?;
     if archived {
         return Err(Problem::new(ProblemCode::Conflict)
@@ -210,7 +204,8 @@ pub async fn place(
     }
     let classless = spec.class.is_none();
     keeps_rules(settings.apply(spec, repo, &state.config.repo_policy()))?;
-    Ok(Placed { project: id, class_of: (classless && spec.class.is_some()).then_some(name) })
+    quota::allows_class(spec.class.as_deref(), classes.as_deref(), classless.then_some(name.as_str()))?;
+    Ok(Placed { project: id, limited, now })
 }
 
 /// 422 for rules of the specification that are broken.

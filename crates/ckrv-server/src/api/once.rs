@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::auth::Auth;
 use crate::db::Tx;
-use crate::db::idempotency::{self, Found, Scope};
+use crate::db::idempotency::{self, Found, Kept, Scope};
 use crate::error::{ApiError, ApiResult};
 use crate::http::needs::Extracted;
 
@@ -73,13 +73,25 @@ impl<'a> Once<'a> {
 
     /// Keeps the answer, for repeats.
     pub async fn keep(&self, tx: &mut Tx, body: &Value) -> ApiResult<()> {
-        let Some(scope) = &self.scope else { return Ok(()) };
-        match idempotency::store(tx, scope, &self.request_hash, body).await {
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Err(ProblemCode::IdempotencyInProgress.into())
-            }
-            stored => Ok(stored?),
+        match self.kept(body) {
+            Some(kept) => first(idempotency::store(tx, &kept).await),
+            None => Ok(()),
         }
+    }
+
+    /// What is to be kept with this answer; for the statement that does the work, whose result is then for [`first`].
+    pub fn kept<'b>(&'b self, body: &'b Value) -> Option<Kept<'b>> {
+        self.scope.map(|scope| Kept { scope, request_hash: &self.request_hash, body })
+    }
+}
+
+/// Whoever cannot keep their answer is not the first with the request.
+pub fn first<T>(stored: Result<T, sqlx::Error>) -> ApiResult<T> {
+    match stored {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            Err(ProblemCode::IdempotencyInProgress.into())
+        }
+        stored => Ok(stored?),
     }
 }
 

@@ -19,6 +19,16 @@ pub struct Scope<'a> {
     pub key: &'a str,
 }
 
+/// What is kept of a request that was done.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept<'a> {
+    pub scope: Scope<'a>,
+    /// SHA-256 of all that makes up the request.
+    pub request_hash: &'a [u8],
+    /// Of the answer.
+    pub body: &'a Value,
+}
+
 /// What is known of a request before it is done.
 #[derive(Debug)]
 pub enum Found {
@@ -64,21 +74,16 @@ pub async fn claim(tx: &mut PgConnection, scope: &Scope<'_>) -> Result<Found, sq
 }
 
 /// Keeps the answer, in the transaction that did the work. A unique violation says that somebody else was first.
-pub async fn store(
-    tx: &mut PgConnection,
-    scope: &Scope<'_>,
-    request_hash: &[u8],
-    body: &Value,
-) -> Result<(), sqlx::Error> {
+pub async fn store(tx: &mut PgConnection, kept: &Kept<'_>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into idempotency (org_id, principal, route, key, request_hash, body) values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(scope.org.uuid())
-    .bind(scope.principal)
-    .bind(scope.route)
-    .bind(scope.key)
-    .bind(request_hash)
-    .bind(Json(body))
+    .bind(kept.scope.org.uuid())
+    .bind(kept.scope.principal)
+    .bind(kept.scope.route)
+    .bind(kept.scope.key)
+    .bind(kept.request_hash)
+    .bind(Json(kept.body))
     .execute(tx)
     .await?;
     Ok(())

@@ -97,27 +97,50 @@ pub async fn update(tx: &mut PgConnection, project: &Project, archived: bool) ->
     .map(drop)
 }
 
-/// A project as a job meets it.
+/// A project as a job meets it, with what its organization's limits say of the job.
 pub struct ForJob {
     pub id: ProjectId,
     pub name: String,
     pub settings: ProjectSettings,
     pub archived: bool,
+    /// Those that jobs may name; none: all.
+    pub classes: Option<Vec<String>>,
+    /// Whether the organization has a limit that jobs are counted for.
+    pub limited: bool,
+    /// The transaction's time.
+    pub now: OffsetDateTime,
+}
+
+#[derive(FromRow)]
+struct ForJobRow {
+    id: Uuid,
+    name: String,
+    settings: Json<ProjectSettings>,
+    archived: bool,
+    classes: Option<Vec<String>>,
+    limited: bool,
+    now: OffsetDateTime,
 }
 
 /// The project of this id; without one, where jobs go that name none: the first that was made.
 pub async fn for_job(tx: &mut PgConnection, id: Option<ProjectId>) -> Result<Option<ForJob>, sqlx::Error> {
-    let row: Option<(Uuid, String, Json<ProjectSettings>, bool)> = sqlx::query_as(
-        "select id, name, settings, archived_at is not null from projects where $1::uuid is null or id = $1
-         order by archived_at is not null, created_at, id limit 1",
+    let row: Option<ForJobRow> = sqlx::query_as(
+        "select p.id, p.name, p.settings, p.archived_at is not null as archived, q.classes, now() as now,
+            num_nonnulls(q.jobs_per_month, q.minutes_per_month, q.open_jobs) > 0 as limited
+         from projects p join org_quotas q on q.org_id = p.org_id
+         where $1::uuid is null or p.id = $1
+         order by p.archived_at is not null, p.created_at, p.id limit 1",
     )
     .bind(id.map(ProjectId::uuid))
     .fetch_optional(tx)
     .await?;
-    Ok(row.map(|(id, name, Json(settings), archived)| ForJob {
-        id: ProjectId::from_uuid(id),
-        name,
-        settings,
-        archived,
+    Ok(row.map(|row| ForJob {
+        id: ProjectId::from_uuid(row.id),
+        name: row.name,
+        settings: row.settings.0,
+        archived: row.archived,
+        classes: row.classes,
+        limited: row.limited,
+        now: row.now,
     }))
 }

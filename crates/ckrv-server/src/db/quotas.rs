@@ -2,7 +2,7 @@
 
 use ckrv_types::OrgId;
 use ckrv_types::quota::{Measure, QuotaLimit};
-use serde::Deserialize;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 
@@ -41,18 +41,6 @@ impl Limits {
     }
 }
 
-/// Why the database did not accept a job.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Refusal {
-    Quota(QuotaLimit),
-    /// The class is none of those that jobs may name.
-    Class {
-        class: String,
-        classes: Vec<String>,
-    },
-}
-
 /// How much an organization uses at the moment and has used this month.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Standing {
@@ -62,6 +50,14 @@ pub struct Standing {
     pub minutes: i64,
     /// When the month is over.
     pub month_end: OffsetDateTime,
+}
+
+/// Counts one more job of an organization that has limits; or says which of them it would go beyond, and then the transaction has
+/// to be given up. Until its end no other job of the organization is accepted.
+pub async fn count_job(tx: &mut PgConnection, org: OrgId) -> Result<Option<QuotaLimit>, sqlx::Error> {
+    let refusal: Option<Json<QuotaLimit>> =
+        sqlx::query_scalar("select count_limited_job($1)").bind(org.uuid()).fetch_one(tx).await?;
+    Ok(refusal.map(|Json(standing)| standing))
 }
 
 pub async fn standing(tx: &mut PgConnection, org: OrgId) -> Result<Standing, sqlx::Error> {

@@ -1,6 +1,6 @@
 //! What an organization may use: refused beyond it, by a problem that says how much of what is used, and what to do.
 //!
-//! Jobs and minutes a month and open jobs are held to by the database, in the statement that submits; jobs at once by
+//! Jobs and minutes a month and open jobs are held to by the database, in the transaction that submits; jobs at once by
 //! admission, where more of them wait; requests a minute by [`crate::http::rate`].
 
 use std::num::NonZeroU32;
@@ -12,11 +12,10 @@ use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::api::jobs::Placed;
 use crate::db::audit::{self, Actor, Entry};
-use crate::db::quotas::{Limits, Refusal};
-use crate::db::{quotas, rate_limits};
-use crate::error::{ApiError, ApiResult};
+use crate::db::quotas::Limits;
+use crate::db::{Tx, quotas, rate_limits};
+use crate::error::ApiResult;
 use crate::http::rate;
 use crate::state::AppState;
 
@@ -40,15 +39,13 @@ pub async fn room_for(tx: &mut PgConnection, org: OrgId, measure: Measure) -> Ap
     Err(exceeded(QuotaLimit { quota: measure, used, limit: Some(limit), resets_at: None }).into())
 }
 
-/// What somebody is told whose job was not accepted. That a quota was used up stands in the audit log, once an hour at most.
-pub async fn refuse(state: &AppState, org: OrgId, actor: Actor, refusal: Refusal, placed: &Placed) -> ApiError {
-    match refusal {
-        Refusal::Quota(standing) => match note(state, org, actor, &standing).await {
-            Ok(()) => exceeded(standing).into(),
-            Err(error) => error.into(),
-        },
-        Refusal::Class { class, classes } => no_class(&class, &classes, placed.class_of.as_deref()).into(),
-    }
+/// Counts one more job of the organization, whose limits are to hold for it. Refuses what would go beyond them, which is then noted in
+/// the audit log, once an hour at most; so it takes the transaction, and gives it back where there is room.
+pub async fn count_job(state: &AppState, mut tx: Tx, org: OrgId, actor: Actor) -> ApiResult<Tx> {
+    let Some(standing) = quotas::count_job(&mut tx, org).await? else { return Ok(tx) };
+    drop(tx);
+    note(state, org, actor, &standing).await?;
+    Err(exceeded(standing).into())
 }
 
 async fn note(state: &AppState, org: OrgId, actor: Actor, standing: &QuotaLimit) -> Result<(), sqlx::Error> {
@@ -69,7 +66,17 @@ async fn note(state: &AppState, org: OrgId, actor: Actor, standing: &QuotaLimit)
     tx.commit().await
 }
 
-/// `by`: the project whose settings gave the job its class.
+/// Refuses a class that the organization's jobs may not have. `classes`: those that they may; none: all. `by`: the project whose
+/// settings gave the job its class.
+pub fn allows_class(class: Option<&str>, classes: Option<&[String]>, by: Option<&str>) -> ApiResult<()> {
+    match (class, classes) {
+        (Some(class), Some(classes)) if !classes.iter().any(|allowed| allowed == class) => {
+            Err(no_class(class, classes, by).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn no_class(class: &str, classes: &[String], by: Option<&str>) -> Problem {
     let given =
         by.map(|project| format!(", which the settings of the project `{project}` gave it")).unwrap_or_default();

@@ -19,7 +19,6 @@ use crate::crash_point;
 use crate::db::audit::Actor;
 use crate::db::handed_in::{self, HandedIn};
 use crate::db::jobs::{self, NewJob};
-use crate::db::quotas::Refusal;
 use crate::db::{Tx, runners};
 use crate::error::{ApiError, ApiResult};
 use crate::http::extract::{Body, Query, parse_json};
@@ -68,29 +67,29 @@ pub(super) async fn hand_in(
         repo: &repo,
         retry_of: None,
         handed_in: Some(handed_in),
+        created_at: placed.now,
+        limited: placed.limited,
     };
+    if new.limited {
+        tx = quota::count_job(&state, tx, org, Actor::Runner(auth.runner)).await?;
+    }
     let standing = match submit(tx, &new).await {
         // The same at the same time: one of both was first.
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
             first(&state, org, &instance, &origin).await?
         }
-        made => match made? {
-            Ok(standing) => standing,
-            Err(refusal) => return Err(quota::refuse(&state, org, Actor::Runner(auth.runner), refusal, &placed).await),
-        },
+        made => made?,
     };
     crash_point!("server.hand-in.committed");
     state.wake.notify_admission();
     Ok(axum::Json(standing))
 }
 
-async fn submit(mut tx: Tx, new: &NewJob<'_>) -> Result<Result<JobStanding, Refusal>, sqlx::Error> {
-    let job = match jobs::submit(&mut tx, new).await? {
-        Ok(job) => job,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+async fn submit(mut tx: Tx, new: &NewJob<'_>) -> Result<JobStanding, sqlx::Error> {
+    jobs::submit(&mut tx, new, None).await?;
     tx.commit().await?;
-    Ok(Ok(JobStanding {
+    let job = new.job();
+    Ok(JobStanding {
         job: job.id,
         state: job.state,
         cause: None,
@@ -99,7 +98,7 @@ async fn submit(mut tx: Tx, new: &NewJob<'_>) -> Result<Result<JobStanding, Refu
         exit_code: None,
         result: None,
         finished_at: None,
-    }))
+    })
 }
 
 async fn first(state: &AppState, org: OrgId, instance: &str, origin: &Origin) -> ApiResult<JobStanding> {
