@@ -58,14 +58,8 @@ async fn charge(
     standings: Option<&Standings>,
 ) -> Result<Result<(), Standing>, sqlx::Error> {
     let interval = WINDOW / per_minute.get();
-    let mut gate = state.gates.of(bucket).await;
-    let arrives_in = if let Some(wait) = gate.shut() {
-        Err(wait)
-    } else {
-        let arrives_in = rate_limits::charge(&state.db, bucket, interval, WINDOW).await?;
-        arrives_in.inspect_err(|wait| gate.close(*wait))
-    };
-    drop(gate);
+    let ask = |cost| rate_limits::charge(&state.db, bucket, cost, WINDOW);
+    let arrives_in = state.gates.charge(bucket, interval, WINDOW, ask).await?;
     let standing = match arrives_in {
         Ok(ahead) => Standing { name, per_minute, remaining: remaining(ahead, interval), reset: ahead },
         Err(reset) => Standing { name, per_minute, remaining: 0, reset },
