@@ -44,6 +44,7 @@ pub mod sessions;
 pub mod sign_ins;
 pub mod signing_keys;
 pub mod transition;
+mod turns;
 pub mod usage;
 pub mod users;
 
@@ -54,7 +55,9 @@ use std::time::Duration;
 use ckrv_types::OrgId;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
+use tokio::time::timeout;
 
+use self::turns::{Turn, Turns};
 use crate::config::DatabaseConfig;
 
 /// The schema's migrations, expand/contract: a release's server also runs on the schema of the one before.
@@ -62,10 +65,14 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// A connection that was idle for longer is tested before it is used: the database may have been restarted.
 const TEST_IDLE: Duration = Duration::from_secs(1);
+/// How long a request waits for its turn, and then for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub struct Db {
     app: PgPool,
+    /// Of organizations, for the connections of `app`.
+    turns: Turns,
     system: PgPool,
 }
 
@@ -75,14 +82,16 @@ impl Db {
         let app = pool(config.database_url.expose(), config.database_connections, "ckrv-app")?;
         let system =
             pool(config.system_database_url.expose(), (config.database_connections / 4).max(4), "ckrv-system")?;
-        Ok(Self { app, system })
+        Ok(Self { app, turns: Turns::new(config.database_connections), system })
     }
 
-    /// A transaction that sees `org`'s rows and no others.
+    /// A transaction that sees `org`'s rows and no others. Organizations have them in turn: whoever has one must not wait for
+    /// another.
     pub async fn tenant(&self, org: OrgId) -> Result<Tx, sqlx::Error> {
+        let turn = timeout(PATIENCE, self.turns.take(org)).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         // Both at once, since every request pays for it; a UUID needs no quoting.
         let begin = format!("begin; select set_config('ckrv.org', '{}', true)", org.uuid());
-        Ok(Tx(self.app.begin_with(AssertSqlSafe(begin)).await?))
+        Ok(Tx { transaction: self.app.begin_with(AssertSqlSafe(begin)).await?, _turn: Some(turn) })
     }
 
     /// A transaction that sees every organization's rows in the tables granted to ckrv_system.
@@ -92,7 +101,7 @@ impl Db {
     /// authorization server, the pages of people (who may belong to several), the vault (whose secrets no tenant may read),
     /// what an administrator makes, and how people join an organization or make one.
     pub async fn system(&self) -> Result<Tx, sqlx::Error> {
-        Ok(Tx(self.system.begin().await?))
+        Ok(Tx { transaction: self.system.begin().await?, _turn: None })
     }
 
     /// The application's pool, for the start-up self-check and the pool's metrics.
@@ -118,11 +127,15 @@ impl Db {
 }
 
 /// A transaction. Dropped without [`Tx::commit`] it is rolled back.
-pub struct Tx(Transaction<'static, Postgres>);
+pub struct Tx {
+    transaction: Transaction<'static, Postgres>,
+    /// Given back behind the connection.
+    _turn: Option<Turn>,
+}
 
 impl Tx {
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.0.commit().await
+        self.transaction.commit().await
     }
 }
 
@@ -130,13 +143,13 @@ impl Deref for Tx {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.0
+        &self.transaction
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
+        &mut self.transaction
     }
 }
 
@@ -151,7 +164,7 @@ fn pool(url: &str, connections: u32, name: &str) -> Result<PgPool, sqlx::Error> 
         ]);
     Ok(PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(PATIENCE)
         .idle_timeout(Duration::from_mins(5))
         // One that was just used is not tested again: the round trip would be a fifth of a small transaction.
         .test_before_acquire(false)
