@@ -9,6 +9,7 @@ use ckrv_tests::pod::noted;
 use ckrv_tests::replica::{Installation, Loops, MACHINE, beat, offer, spec, submit};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::identity::CreateRunner;
+use ckrv_types::limits::ASSIGNMENTS_WAIT_SECONDS;
 use ckrv_types::runner::{Observation, Observations, Phase, Register, RunnerHeartbeat};
 use ckrv_types::worker::WorkerPhase;
 use ckrv_types::{AttemptId, Cause, JobId, ProblemCode, Secret, State};
@@ -214,6 +215,33 @@ async fn a_runner_whose_token_is_revoked_is_refused_and_what_it_had_not_begun_go
         (job.cause == Some(Cause::RunnerLost)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_runner_that_is_revoked_while_its_long_poll_is_held_is_refused_and_given_no_list() {
+    let on = Installation::new(Loops::On).await;
+    // There the token is believed for a while after the revocation here.
+    let other = on.another_replica(Loops::On).await;
+    let runner = on.runner(2).await;
+    let elsewhere = other.runner(&on.keys().runner_token, 2, &[]).await;
+    let job = submit(&on.client(), spec()).await.id;
+    assignment_of(&elsewhere, job).await;
+    let version = elsewhere.assignments(Duration::ZERO, None).await.unwrap().version;
+
+    let held = Duration::from_secs(ASSIGNMENTS_WAIT_SECONDS);
+    let began = Instant::now();
+    let poll = elsewhere.assignments(held, Some(version));
+    let client = on.client();
+    let revoke = client.revoke_runner(on.keys().runner);
+    let (answer, revoked) = tokio::join!(poll, revoke);
+    revoked.unwrap();
+    assert_eq!(refused(answer), ProblemCode::Unauthenticated);
+    assert!(began.elapsed() < held, "only when the wait was over: {:?}", began.elapsed());
+    // With a list to come at once, too, and with what would be given to it now.
+    submit(&on.client(), spec()).await;
+    for runner in [&runner, &elsewhere] {
+        assert_eq!(refused(runner.assignments(Duration::ZERO, None).await), ProblemCode::Unauthenticated);
+    }
 }
 
 #[tokio::test]

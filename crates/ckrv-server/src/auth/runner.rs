@@ -19,6 +19,13 @@ pub struct RunnerAuth {
     pub name: String,
 }
 
+impl RunnerAuth {
+    /// For a token that is not good, or not any more.
+    pub fn refused() -> ApiError {
+        unauthenticated("This runner's token is unknown or revoked.")
+    }
+}
+
 impl FromRequestParts<AppState> for RunnerAuth {
     type Rejection = ApiError;
 
@@ -30,7 +37,7 @@ impl FromRequestParts<AppState> for RunnerAuth {
         }
         let mut tx = state.db.system().await?;
         let found = runners::find_by_hash(&mut tx, &hash).await?;
-        let found = found.ok_or_else(|| unauthenticated("This runner's token is unknown or revoked."))?;
+        let found = found.ok_or_else(Self::refused)?;
         let auth = Self { runner: found.id, org: found.org, name: found.name };
         state.credentials.runners.put(hash, auth.clone());
         Ok(auth)

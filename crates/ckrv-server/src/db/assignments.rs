@@ -38,12 +38,16 @@ struct AssignedRow {
     origin: Option<Json<Origin>>,
 }
 
-/// The version of the runner's list: read it before the list, so that the list is never older than its version.
-pub async fn version(system: &mut PgConnection, runner: RunnerId) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("select version from runner_feeds where runner_id = $1")
-        .bind(runner.uuid())
-        .fetch_one(system)
-        .await
+/// The version of the runner's list: read it before the list, so that the list is never older than its version. A runner that
+/// is revoked has none.
+pub async fn version(system: &mut PgConnection, runner: RunnerId) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select f.version from runner_feeds f join runners r on r.id = f.runner_id
+         where f.runner_id = $1 and r.revoked_at is null",
+    )
+    .bind(runner.uuid())
+    .fetch_optional(system)
+    .await
 }
 
 /// All that the runner should be running, the oldest assignment first.

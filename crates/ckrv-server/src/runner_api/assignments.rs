@@ -52,15 +52,16 @@ pub(super) async fn assignments(
     Ok(axum::Json(list(&state, auth.runner).await?))
 }
 
-async fn version(state: &AppState, runner: RunnerId) -> Result<i64, sqlx::Error> {
+/// Each look is also one at the runner's right: it may be taken away during the wait, and a token is believed for a while.
+async fn version(state: &AppState, runner: RunnerId) -> ApiResult<i64> {
     let mut tx = state.db.system().await?;
-    assignments::version(&mut tx, runner).await
+    assignments::version(&mut tx, runner).await?.ok_or_else(RunnerAuth::refused)
 }
 
-async fn list(state: &AppState, runner: RunnerId) -> Result<Assignments, sqlx::Error> {
+async fn list(state: &AppState, runner: RunnerId) -> ApiResult<Assignments> {
     let mut tx = state.db.system().await?;
     // In this order the list may be newer than its version, which costs one more look, and never older.
-    let version = assignments::version(&mut tx, runner).await?;
+    let version = assignments::version(&mut tx, runner).await?.ok_or_else(RunnerAuth::refused)?;
     let items = assignments::of_runner(&mut tx, runner).await?;
     let namespaces = runners::namespaces(&mut tx, runner).await?;
     tx.commit().await?;
