@@ -1,13 +1,16 @@
 //! The export, which another system resumes for ever and which must never have missed anything.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ckrv_server::db::{audit, audit_entries};
+use ckrv_tests::acting::SOON;
+use ckrv_tests::wait::wait_for;
 use ckrv_types::audit::AuditEntry;
-use ckrv_types::{AuditId, ProblemCode};
+use ckrv_types::identity::CreateKey;
+use ckrv_types::{AuditId, ProblemCode, Secret};
 
-use super::{Auditor, entry, subjects};
+use super::{Auditor, NDJSON, entry, subjects};
 
 const ONLY: &str = "action=test.done";
 
@@ -48,7 +51,7 @@ async fn an_export_behind_an_entry_that_is_not_settled_yet_is_refused_until_it_i
     audit::write(&mut late, &entry(Some(auditor.org()), "test.done", "late")).await.unwrap();
     auditor.write("test.done", &["quick"]).await;
     let after = format!("{ONLY}&after={}", auditor.page(ONLY).await.items[0].id);
-    let problem = auditor.refusal(&after, "application/x-ndjson").await;
+    let problem = auditor.refusal(&after, NDJSON).await;
     assert_eq!(problem.code, ProblemCode::Unavailable);
     assert!(problem.detail.unwrap().contains("not settled yet"));
     late.commit().await.unwrap();
@@ -64,7 +67,7 @@ async fn a_log_that_was_loaded_from_a_cluster_that_had_counted_further_is_not_ex
     let mut sql = auditor.on.sql().await;
     // As from a dump.
     sqlx::query("update audit_log set xact = xact + 1000000000").execute(&mut sql).await.unwrap();
-    let problem = auditor.refusal(ONLY, "application/x-ndjson").await;
+    let problem = auditor.refusal(ONLY, NDJSON).await;
     assert_eq!(problem.code, ProblemCode::Unavailable);
     assert!(problem.detail.unwrap().contains("another PostgreSQL"));
     sqlx::query(audit_entries::RENUMBER).execute(&mut sql).await.unwrap();
@@ -124,13 +127,60 @@ async fn who_resumes_while_many_write_gets_each_entry_once() {
     assert_eq!((seen.len(), distinct.len()), (WRITERS * EACH, WRITERS * EACH));
 }
 
+/// Entries of 50 KB each, 100 MB in all: more than lies between the server and a reader who does not read.
+const MANY: usize = 2000;
+
+impl Auditor {
+    async fn write_much(&self) {
+        sqlx::query(
+            "insert into audit_log (id, org_id, actor_kind, action, detail)
+             select gen_random_uuid(), $1, 'system', 'test.done', jsonb_build_object('text', repeat('x', 50000))
+             from generate_series(1, $2)",
+        )
+        .bind(self.org().uuid())
+        .bind(i32::try_from(MANY).unwrap())
+        .execute(&mut self.on.sql().await)
+        .await
+        .unwrap();
+        self.settled().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_runs_when_its_key_is_revoked_breaks_off_without_the_rest_of_the_log() {
+    const LOOKS_AGAIN: Duration = Duration::from_secs(1);
+    let auditor = Auditor::with(&["--stream-recheck-seconds", "1"]).await;
+    auditor.write_much().await;
+    let client = auditor.on.client();
+    let key = client.create_key(&CreateKey { name: "siem".into(), ..CreateKey::default() }).await.unwrap();
+    let token = Secret::new(key.token);
+    let began = Instant::now();
+    let mut running = auditor.get_as(&token, ONLY, NDJSON).await;
+    let mut read = running.chunk().await.unwrap().expect("it begins");
+    client.revoke_key(key.item.id).await.unwrap();
+    wait_for("its right is to be looked at again", SOON, async || (began.elapsed() > LOOKS_AGAIN).then_some(())).await;
+    let mut lines = 0;
+    let end = loop {
+        lines += String::from_utf8_lossy(&read).matches('\n').count();
+        match running.chunk().await {
+            Ok(Some(more)) => read = more,
+            end => break end,
+        }
+    };
+    assert!(end.is_err(), "it ends as if {lines} lines of {MANY} were all");
+    assert!(lines < MANY, "the whole log was given");
+    assert_eq!(auditor.get_as(&token, ONLY, NDJSON).await.status(), 401);
+    // Who may, gets all of it.
+    assert_eq!(auditor.export_now(ONLY).await.len(), MANY);
+}
+
 #[tokio::test]
 async fn pages_and_exports_do_not_take_each_others_parameters() {
     let auditor = Auditor::new().await;
     for (query, field) in [("limit=1", "limit"), ("cursor=x", "cursor")] {
-        let problem = auditor.refusal(query, "application/x-ndjson").await;
+        let problem = auditor.refusal(query, NDJSON).await;
         assert_eq!((problem.code, problem.errors[0].field.as_str()), (ProblemCode::BadRequest, field));
     }
     let unknown = format!("after={}", AuditId::new());
-    assert_eq!(auditor.refusal(&unknown, "application/x-ndjson").await.errors[0].field, "after");
+    assert_eq!(auditor.refusal(&unknown, NDJSON).await.errors[0].field, "after");
 }

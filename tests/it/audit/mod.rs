@@ -11,9 +11,11 @@ use ckrv_tests::acting::SOON;
 use ckrv_tests::replica::{Installation, Loops};
 use ckrv_tests::wait::wait_for;
 use ckrv_types::audit::AuditEntry;
-use ckrv_types::{OrgId, Page, Problem};
+use ckrv_types::{OrgId, Page, Problem, Secret};
 use reqwest::Response;
 use serde_json::json;
+
+const NDJSON: &str = "application/x-ndjson";
 
 /// An installation, and somebody who looks at what was done in it.
 pub struct Auditor {
@@ -23,7 +25,12 @@ pub struct Auditor {
 
 impl Auditor {
     pub async fn new() -> Self {
-        Self { on: Installation::new(Loops::Off).await, http: reqwest::Client::new() }
+        Self::with(&[]).await
+    }
+
+    /// The same with further arguments of `ckrv-server serve`.
+    pub async fn with(arguments: &[&str]) -> Self {
+        Self { on: Installation::with(Loops::Off, arguments).await, http: reqwest::Client::new() }
     }
 
     pub fn org(&self) -> OrgId {
@@ -31,9 +38,13 @@ impl Auditor {
     }
 
     pub async fn get(&self, query: &str, accept: &str) -> Response {
+        self.get_as(&self.on.keys().api_key, query, accept).await
+    }
+
+    /// The same by another key.
+    pub async fn get_as(&self, key: &Secret, query: &str, accept: &str) -> Response {
         let url = self.on.replica.url().join(&format!("/v1/audit?{query}")).unwrap();
-        let request = self.http.get(url).bearer_auth(self.on.keys().api_key.expose()).header("accept", accept);
-        request.send().await.unwrap()
+        self.http.get(url).bearer_auth(key.expose()).header("accept", accept).send().await.unwrap()
     }
 
     pub async fn page(&self, query: &str) -> Page<AuditEntry> {
@@ -71,9 +82,9 @@ impl Auditor {
 
     /// What an export has at this moment.
     pub async fn export_now(&self, query: &str) -> Vec<AuditEntry> {
-        let response = self.get(query, "application/x-ndjson").await;
+        let response = self.get(query, NDJSON).await;
         assert_eq!(response.status(), 200, "{query}");
-        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        assert_eq!(response.headers()["content-type"], NDJSON);
         entries(&response.text().await.unwrap())
     }
 
