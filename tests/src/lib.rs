@@ -22,4 +22,5 @@ pub mod repo;
 pub mod runners;
 pub mod ssh_host;
 pub mod stack;
+pub mod terminal;
 pub mod wait;

@@ -1,54 +1,28 @@
-//! What only happens at a terminal: questions, and secrets that are typed. The terminal is `script`'s.
-
-use std::process::Stdio;
+//! What only happens at a terminal: questions, and secrets that are typed.
 
 use ckrv_tests::cli::Said;
-use ckrv_tests::stack::{JOB, program};
+use ckrv_tests::stack::JOB;
+use ckrv_tests::terminal::Terminal;
 use ckrv_types::Page;
 use ckrv_types::identity::{ApiKey, Role};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 
 use super::{Person, Team};
 
-/// Whether this machine has a terminal for programs.
-#[expect(clippy::print_stdout, reason = "why a test is skipped")]
-fn has_terminal() -> bool {
-    let search = std::env::var_os("PATH").unwrap();
-    let is_there = std::env::split_paths(&search).any(|folder| folder.join("script").is_file());
-    if !is_there {
-        println!("skipped: script is not installed (apt-get install bsdutils)");
-    }
-    is_there
-}
-
 /// Types `answer` when `question` is asked; what the terminal showed.
 async fn typed(person: &Person, arguments: &[&str], question: &str, answer: &str) -> Said {
-    let line = format!("{} {}", program("ckrv").display(), arguments.join(" "));
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    // The same surroundings as everywhere else.
-    for (name, value) in Team::command(person, &[]).as_std().get_envs() {
-        command.env(name, value.unwrap());
-    }
-    command.current_dir(&person.home).kill_on_drop(true);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut shown = String::new();
-    let session = async {
-        while !shown.contains(question) {
-            let mut bytes = [0; 1024];
-            let count = screen.read(&mut bytes).await.unwrap();
-            assert!(count > 0, "`{question}` is not asked: {shown}");
-            shown.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
-        }
-        // Who has said their last word does not listen.
-        let _ = keyboard.write_all(format!("{answer}\r").as_bytes()).await;
-        screen.read_to_string(&mut shown).await.unwrap();
-        child.wait().await.unwrap()
-    };
-    let status = tokio::time::timeout(JOB, session).await.expect("it ends");
-    Said::new(arguments, std::process::Output { status, stdout: shown.into_bytes(), stderr: Vec::new() })
+    let mut terminal = Terminal::run(&Team::command(person, arguments), JOB).await;
+    terminal.shows(question).await;
+    terminal.types(&format!("{answer}\r")).await;
+    terminal.ends(arguments).await
+}
+
+/// The same with what nobody is to see.
+async fn typed_secretly(person: &Person, arguments: &[&str], question: &str, secret: &str) -> Said {
+    let mut terminal = Terminal::run(&Team::command(person, arguments), JOB).await;
+    terminal.shows(question).await;
+    terminal.hides_what_is_typed().await;
+    terminal.types(&format!("{secret}\r")).await;
+    terminal.ends(arguments).await
 }
 
 async fn revoked(team: &Team, person: &Person) -> bool {
@@ -58,7 +32,7 @@ async fn revoked(team: &Team, person: &Person) -> bool {
 
 #[tokio::test]
 async fn what_cannot_be_undone_is_asked_about() {
-    if !has_terminal() {
+    if !Terminal::is_to_be_had() {
         return;
     }
     let team = Team::new().await;
@@ -75,14 +49,14 @@ async fn what_cannot_be_undone_is_asked_about() {
 
 #[tokio::test]
 async fn a_secret_that_is_typed_is_not_shown() {
-    if !has_terminal() {
+    if !Terminal::is_to_be_had() {
         return;
     }
     let team = Team::new().await;
     let ada = team.member("ada", Role::Owner).await;
     let key = team.says(&ada, &["key", "create", "laptop"]).await.exits(0).out.trim().to_owned();
     let set = ["profile", "set", "other", &team.stack.server_url()];
-    let said = typed(&ada, &set, "API key: ", &key).await.exits(0).prints(&["profile `other` is written"]);
+    let said = typed_secretly(&ada, &set, "API key: ", &key).await.exits(0).prints(&["profile `other` is written"]);
     assert!(!said.out.contains(&key), "{said}");
     team.says(&ada, &["list", "--profile", "other"]).await.exits(0);
     let deploy = ["cloud", "credentials", "add", "x", "--kind", "deploy-key", "--host", "h", "--known-hosts", "key"];
