@@ -1,5 +1,6 @@
 //! `ckrv cloud` against the real control plane. Who approves is the database here: the pages have tests of their own.
 
+mod browser;
 mod login;
 mod logout;
 mod refresh;

@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use super::{Desk, LOGIN};
 use ckrv_tests::cli::Said;
+use ckrv_tests::terminal::Terminal;
 
 #[tokio::test]
 async fn without_a_keyring_the_ways_are_named_before_anybody_is_bothered() {
@@ -61,13 +62,19 @@ fn needs_keyring() {
     assert!(missing.is_empty(), "{missing:?} missing: `scripts/needs keyring` installs them, as `make test` does");
 }
 
-/// Runs a shell script where there is a keyring. `CKRV` and `SERVER` are set.
-async fn in_session(desk: &Desk, script: &str) -> Said {
+/// A shell script where there is a keyring. `CKRV` and `SERVER` are set.
+fn session(desk: &Desk, script: &str) -> Command {
     let mut command = Command::new("dbus-run-session");
     command.args(["--", "sh", "-c", SESSION, "sh", "sh", "-euc", script]).env_clear().current_dir(desk.home.path());
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", desk.home.path());
     command.env("XDG_RUNTIME_DIR", desk.home.path()).env("CKRV_HOME", desk.home.path().join("ckrv"));
     command.env("CKRV", ckrv_tests::stack::program("ckrv")).env("SERVER", desk.stack.server_url());
+    command
+}
+
+/// Runs a shell script where there is a keyring.
+async fn in_session(desk: &Desk, script: &str) -> Said {
+    let mut command = session(desk, script);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().unwrap();
     let output = tokio::time::timeout(2 * LOGIN, child.wait_with_output()).await.expect("it ends").unwrap();
@@ -87,4 +94,50 @@ async fn the_secret_service_keeps_the_key_of_a_login() {
     said.tells(&["has no key named `default at http://127.0.0.1"]);
     let kept = std::fs::read_to_string(desk.home.path().join("kept")).unwrap();
     assert!(kept.contains(r#""in":"keyring""#) && !kept.contains("ck_refresh") && !kept.contains("eyJ"), "{kept}");
+}
+
+/// Shell: the keyring of the session stands still. It keeps its name on the bus, and answers nothing.
+const SILENCE: &str = "bus='dbus-send --session --print-reply=literal --dest=org.freedesktop.DBus / org.freedesktop.DBus'; \
+                       until pid=$($bus.GetConnectionUnixProcessID string:org.freedesktop.secrets); do sleep 0.1; done; \
+                       keyring=${pid##* }; kill -STOP $keyring; trap 'kill -CONT $keyring' EXIT; ";
+const SILENT: &str = "it has not answered within 3s; is it locked?";
+
+#[tokio::test]
+async fn a_keyring_that_does_not_answer_is_given_up_and_the_ways_without_it_are_named() {
+    needs_keyring();
+    let desk = Desk::bare().await;
+    let script = format!(
+        "$CKRV cloud login --server $SERVER; {SILENCE} \
+         if $CKRV list; then exit 9; else test $? = 4; fi; \
+         if $CKRV cloud login --server $SERVER --name other; then exit 9; else test $? = 1; fi; \
+         kill -CONT $keyring; $CKRV list"
+    );
+    let (said, ()) = tokio::join!(in_session(&desk, &script), desk.decide("approved"));
+    let said =
+        said.exits(0).tells(&["its key is in the system's keyring", "there is no keyring", "unlock the keyring"]);
+    let said = said.tells(&["CKRV_KEY_FILE", "CKRV_PASSPHRASE_FILE", "--insecure-storage", "CKRV_TOKEN"]);
+    assert_eq!(said.err.matches(SILENT).count(), 2, "{said}");
+}
+
+#[tokio::test]
+async fn a_passphrase_is_asked_for_at_a_terminal_when_the_keyring_does_not_answer() {
+    needs_keyring();
+    if !Terminal::is_to_be_had() {
+        return;
+    }
+    let mut desk = Desk::bare().await;
+    let script = format!("{SILENCE} $CKRV cloud login --server $SERVER");
+    let mut terminal = Terminal::run(&session(&desk, &script), 2 * LOGIN).await;
+    for question in ["A passphrase to encrypt the login with: ", "The same again: "] {
+        terminal.shows(question).await;
+        terminal.hides_what_is_typed().await;
+        terminal.types("correct horse\r").await;
+    }
+    desk.decide("approved").await;
+    let said = terminal.ends(&["cloud", "login"]).await.exits(0).prints(&[SILENT, "signed in to"]);
+    assert!(!said.out.contains("correct horse"), "{said}");
+    // From now on without the keyring.
+    let path = desk.file("passphrase", "correct horse");
+    desk.variables.push(("CKRV_PASSPHRASE_FILE", path));
+    desk.says(&["list"]).await.exits(0);
 }
