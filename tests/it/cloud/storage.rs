@@ -57,8 +57,10 @@ const SESSION: &str =
 fn needs_keyring() {
     let search = std::env::var_os("PATH").unwrap();
     let is_there = |program: &str| std::env::split_paths(&search).any(|folder| folder.join(program).is_file());
-    let missing: Vec<_> =
-        ["dbus-run-session", "gnome-keyring-daemon"].into_iter().filter(|program| !is_there(program)).collect();
+    let missing: Vec<_> = ["dbus-run-session", "dbus-send", "gnome-keyring-daemon"]
+        .into_iter()
+        .filter(|program| !is_there(program))
+        .collect();
     assert!(missing.is_empty(), "{missing:?} missing: `scripts/needs keyring` installs them, as `make test` does");
 }
 
