@@ -33,10 +33,11 @@ pub async fn pass(state: &AppState) -> Result<(), sqlx::Error> {
 
 /// Living runners with room, the emptiest first; none when nothing is waiting.
 async fn runners_with_room(state: &AppState, lease: Duration) -> Result<Vec<RunnerId>, sqlx::Error> {
-    let mut tx = state.db.system().await?;
-    let ids: Vec<Uuid> =
-        sqlx::query_scalar(statement::RUNNERS_WITH_ROOM).bind(lease.as_secs_f64()).fetch_all(&mut *tx).await?;
-    tx.commit().await?;
+    // By itself: it is asked at every submission.
+    let ids: Vec<Uuid> = sqlx::query_scalar(statement::RUNNERS_WITH_ROOM)
+        .bind(lease.as_secs_f64())
+        .fetch_all(state.db.system_pool())
+        .await?;
     Ok(ids.into_iter().map(RunnerId::from_uuid).collect())
 }
 

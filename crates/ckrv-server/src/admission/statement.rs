@@ -1,11 +1,15 @@
 //! The two statements of admission.
 
-/// Living, unrevoked runners with free places, the one with most first. No row when nothing is due, which is the usual case.
+/// Living, unrevoked runners with free places, the one with most first. No row when nothing is due, which is the usual case: that
+/// is asked in the order of the index, of which one row is read, whatever the database takes the queue's length for.
 /// $1: the lease in seconds.
 pub const RUNNERS_WITH_ROOM: &str = "
 select r.id
 from runners r
-where exists (select from attempts where state = 'queued' and not_before <= now())
+where (
+    select true from attempts where state = 'queued' and not_before <= now()
+    order by org_id, project_id, priority desc, queued_at, job_id limit 1
+  )
   and r.revoked_at is null
   and r.beat_at > now() - make_interval(secs => $1)
   and r.capacity > (select count(*) from attempts a where a.runner_id = r.id and a.rank < 100)

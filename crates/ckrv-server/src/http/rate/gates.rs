@@ -187,7 +187,7 @@ mod tests {
             self.asked.lock().unwrap().push(cost);
             let mut left = self.left.lock().unwrap();
             *left = left.checked_sub(cost).ok_or(MINUTE)?;
-            Ok(MINUTE - *left)
+            Ok(MINUTE.saturating_sub(*left))
         }
 
         fn asked(&self) -> Vec<u64> {
@@ -204,7 +204,7 @@ mod tests {
         let (gates, room) = (Gates::default(), Room::new(0));
         assert_eq!(charge(&gates, &room).await, Err(MINUTE));
         let left = charge(&gates, &room).await.unwrap_err();
-        assert!(left > MINUTE - SECOND && room.asked() == [1], "{left:?}");
+        assert!(left > MINUTE.saturating_sub(SECOND) && room.asked() == [1], "{left:?}");
         let bucket = Arc::clone(&gates.lock()["a"]);
         bucket.gate.lock().await.believed_until = Some(Instant::now());
         assert_eq!(charge(&gates, &room).await, Err(MINUTE), "the database is asked again");
