@@ -141,7 +141,7 @@ pub struct DatabaseConfig {
     #[arg(long, env = "CKRV_SYSTEM_DATABASE_URL", hide_env_values = true)]
     pub system_database_url: Secret,
 
-    /// Connections of the application's pool; the system's pool has a quarter, at least 4.
+    /// Connections of the application's pool, half of them at most for one organization; the system's pool has a quarter, at least 4.
     #[arg(long, env = "CKRV_DATABASE_CONNECTIONS", default_value_t = 32)]
     pub database_connections: u32,
 }

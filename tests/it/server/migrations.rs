@@ -51,7 +51,7 @@ async fn keys_from_before_teams_may_what_they_might() {
     let db = db(&urls);
     for ((key, token), projects) in [(&whole, vec![]), (&narrow, vec![project])] {
         let mut tx = db.system().await.unwrap();
-        let found = keys::find_by_hash(&mut tx, &tokens::hash(token.expose())).await.unwrap().unwrap();
+        let found = keys::find_by_hash(&mut *tx, &tokens::hash(token.expose())).await.unwrap().unwrap();
         assert_eq!((found.id, found.org, found.role), (*key, org, Role::Owner));
         assert_eq!(found.scopes, Scope::ALL);
         assert_eq!(found.reach.projects(), projects);

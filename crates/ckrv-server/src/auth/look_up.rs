@@ -56,10 +56,8 @@ async fn by_key(state: &AppState, hash: TokenHash) -> ApiResult<Auth> {
     if let Some(auth) = state.credentials.callers.get(&hash) {
         return Ok(auth);
     }
-    let mut tx = state.db.system().await?;
-    let found = keys::find_by_hash(&mut tx, &hash).await?;
-    tx.commit().await?;
-    let found = found
+    let found = keys::find_by_hash(state.db.system_pool(), &hash)
+        .await?
         .ok_or_else(|| unauthenticated("This API key is unknown, expired or revoked, or its owner is shut out."))?;
     let auth = Auth {
         org: found.org,
@@ -106,9 +104,7 @@ async fn by_login(
     scopes: Vec<Scope>,
     expires_at: OffsetDateTime,
 ) -> ApiResult<Auth> {
-    let mut tx = state.db.system().await?;
-    let standing = logins::standing(&mut tx, login, org.as_deref()).await?;
-    tx.commit().await?;
+    let standing = logins::standing(state.db.system_pool(), login, org.as_deref()).await?;
     let standing = standing.ok_or_else(|| unauthenticated("This login was revoked, or its account suspended."))?;
     let Some((of, role)) = standing.member else {
         return Err(match org {

@@ -3,7 +3,7 @@
 use ckrv_types::identity::Scope;
 use ckrv_types::{LoginId, OrgId, UserId};
 use sqlx::types::Uuid;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::decode;
@@ -133,14 +133,8 @@ pub struct Polled {
 
 /// How a request stands.
 pub enum Standing {
-    Pending {
-        /// The poll came before its time.
-        early: bool,
-    },
-    Approved {
-        user: UserId,
-        org: OrgId,
-    },
+    Pending,
+    Approved { user: UserId, org: OrgId },
     Denied,
     Redeemed,
     Expired,
@@ -156,7 +150,34 @@ struct PolledRow {
     user_id: Option<Uuid>,
     org_id: Option<Uuid>,
     expired: bool,
-    early: bool,
+}
+
+/// Notes the poll for a request that waits for its user: whether it came before its time, from which on the device has to wait
+/// longer. None: no such request of this client waits. Most polls are such, so it is one statement by itself.
+pub async fn poll(
+    system: impl PgExecutor<'_>,
+    device_hash: &TokenHash,
+    client: &str,
+) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "with polled as (
+             select device_hash,
+                 coalesce(polled_at > clock_timestamp() - make_interval(secs => poll_interval - $3), false) as early
+             from device_codes
+             where device_hash = $1 and client = $2 and state = 'pending' and expires_at > clock_timestamp()
+             for update
+         )
+         update device_codes d set polled_at = clock_timestamp(),
+             poll_interval = d.poll_interval + case when polled.early then $4 else 0 end
+         from polled where d.device_hash = polled.device_hash
+         returning polled.early",
+    )
+    .bind(&device_hash[..])
+    .bind(client)
+    .bind(LEEWAY)
+    .bind(SLOWER)
+    .fetch_optional(system)
+    .await
 }
 
 /// The request with this device code, which nobody else can change until the transaction's end.
@@ -167,12 +188,10 @@ pub async fn lock(system: &mut PgConnection, device_hash: &TokenHash) -> Result<
         .execute(&mut *system)
         .await?;
     let row: Option<PolledRow> = sqlx::query_as(
-        "select client, scopes, host, address, state, user_id, org_id, expires_at <= clock_timestamp() as expired,
-            coalesce(polled_at > clock_timestamp() - make_interval(secs => poll_interval - $2), false) as early
+        "select client, scopes, host, address, state, user_id, org_id, expires_at <= clock_timestamp() as expired
          from device_codes where device_hash = $1",
     )
     .bind(&device_hash[..])
-    .bind(LEEWAY)
     .fetch_optional(system)
     .await?;
     Ok(row.map(Polled::from))
@@ -187,23 +206,11 @@ impl From<PolledRow> for Polled {
             ("approved", Some(user), Some(org)) => {
                 Standing::Approved { user: UserId::from_uuid(user), org: OrgId::from_uuid(org) }
             }
-            _ => Standing::Pending { early: row.early },
+            _ => Standing::Pending,
         };
         let PolledRow { client, scopes, host, address, .. } = row;
         Self { client, scopes: decode::scopes(&scopes), host, address, standing }
     }
-}
-
-/// Notes a poll, and for good a longer interval if it was too early.
-pub async fn note_poll(system: &mut PgConnection, device_hash: &TokenHash, early: bool) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "update device_codes set polled_at = clock_timestamp(), poll_interval = poll_interval + $2 where device_hash = $1",
-    )
-    .bind(&device_hash[..])
-    .bind(if early { SLOWER } else { 0 })
-    .execute(system)
-    .await
-    .map(drop)
 }
 
 /// Notes that the login was issued.

@@ -3,7 +3,7 @@
 use ckrv_types::identity::{ApiKey, Role, Scope};
 use ckrv_types::{KeyId, OrgId, ProjectId, ServiceAccountId, UserId};
 use sqlx::types::Uuid;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::decode;
@@ -81,7 +81,7 @@ macro_rules! select_keys {
 
 /// The key with this hash, in whichever organization, if it is neither expired nor revoked and its owner may use it. Notes its
 /// use, at most once a minute.
-pub async fn find_by_hash(system: &mut PgConnection, hash: &TokenHash) -> Result<Option<FoundKey>, sqlx::Error> {
+pub async fn find_by_hash(system: impl PgExecutor<'_>, hash: &TokenHash) -> Result<Option<FoundKey>, sqlx::Error> {
     let found: Option<FoundRow> = sqlx::query_as(
         "with found as (
              select k.id, k.org_id, k.user_id, k.service_account_id, k.scopes, k.last_used_at,

@@ -3,7 +3,7 @@
 use ckrv_types::identity::{Membership, Role, Scope};
 use ckrv_types::{LoginId, OrgId, UserId};
 use sqlx::types::Uuid;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
 use super::decode;
@@ -141,7 +141,7 @@ struct StandingRow {
 ///
 /// `org`: an organization's id or name; without one, the login's own.
 pub async fn standing(
-    system: &mut PgConnection,
+    system: impl PgExecutor<'_>,
     login: LoginId,
     org: Option<&str>,
 ) -> Result<Option<Standing>, sqlx::Error> {

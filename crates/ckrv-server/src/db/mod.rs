@@ -89,8 +89,8 @@ impl Db {
     /// another.
     pub async fn tenant(&self, org: OrgId) -> Result<Tx, sqlx::Error> {
         let turn = timeout(PATIENCE, self.turns.take(org)).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        // Both at once, since every request pays for it; a UUID needs no quoting.
-        let begin = format!("begin; select set_config('ckrv.org', '{}', true)", org.uuid());
+        // Both at once, since every request pays for it; a UUID needs no escaping.
+        let begin = format!("begin; set local ckrv.org = '{}'", org.uuid());
         Ok(Tx { transaction: self.app.begin_with(AssertSqlSafe(begin)).await?, _turn: Some(turn) })
     }
 

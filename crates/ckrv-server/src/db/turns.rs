@@ -1,25 +1,38 @@
 //! Whose transaction is next. Connections are few, and an organization that asks for many at once must not have the others wait
-//! behind all it asks for: those that wait are served in turn, and nobody has more than half of the connections, so that what one of them
-//! holds up (a lock, a slow statement) does not hold up everybody.
+//! behind all it asks for: those that wait are served in turn, and each has its share of the connections, whether the others use theirs at
+//! the moment or not. What one of them does at once is bounded so, and what it holds up (a lock, a slow statement) holds up nobody else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ckrv_types::OrgId;
 use tokio::sync::oneshot;
+
+/// For so long, and up to twice as long, a share is kept for an organization that asks for nothing.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// The places of a pool of connections.
 #[derive(Clone)]
 pub struct Turns(Arc<Mutex<Places>>);
 
 struct Places {
+    all: u32,
     free: u32,
-    /// That one organization may have.
-    most: u32,
+    /// Those that share them.
+    sharers: Sharers,
     /// Those that have or wait for a place.
     orgs: HashMap<OrgId, Standing>,
     /// Those that wait, each once, in the order of their turns.
     ring: VecDeque<OrgId>,
+}
+
+/// Those that have asked in this period, and in the one before.
+struct Sharers {
+    since: Instant,
+    these: HashSet<OrgId>,
+    before: HashSet<OrgId>,
 }
 
 #[derive(Default)]
@@ -37,8 +50,9 @@ pub struct Turn {
 impl Turns {
     pub fn new(places: u32) -> Self {
         Self(Arc::new(Mutex::new(Places {
+            all: places,
             free: places,
-            most: places.div_ceil(2),
+            sharers: Sharers { since: Instant::now(), these: HashSet::new(), before: HashSet::new() },
             orgs: HashMap::new(),
             ring: VecDeque::new(),
         })))
@@ -49,6 +63,7 @@ impl Turns {
         let (sender, receiver) = oneshot::channel();
         {
             let mut places = self.lock();
+            places.sharers.note(org, Instant::now());
             let standing = places.orgs.entry(org).or_default();
             standing.waiting.push_back(sender);
             if standing.waiting.len() == 1 {
@@ -81,7 +96,8 @@ impl Places {
     /// Whoever is next, if there is a place for them, which they have from then on.
     fn next(&mut self) -> Option<(OrgId, oneshot::Sender<Turn>)> {
         while self.free > 0 {
-            let at = self.ring.iter().position(|org| self.orgs.get(org).is_some_and(|org| org.held < self.most))?;
+            let share = self.share();
+            let at = self.ring.iter().position(|org| self.orgs.get(org).is_some_and(|org| org.held < share))?;
             let org = self.ring.remove(at)?;
             let standing = self.orgs.get_mut(&org)?;
             let sender = std::iter::from_fn(|| standing.waiting.pop_front()).find(|sender| !sender.is_closed());
@@ -98,6 +114,13 @@ impl Places {
         None
     }
 
+    /// So many places one organization may have: never more than half of them, for whoever comes next; and always some, so that it
+    /// need not wait for one answer to ask the next question.
+    fn share(&self) -> u32 {
+        let least = (self.all / 16).max(2);
+        (self.all / self.sharers.count()).min(self.all.div_ceil(2)).max(least)
+    }
+
     fn put_back(&mut self, org: OrgId) {
         self.free += 1;
         if let Some(standing) = self.orgs.get_mut(&org) {
@@ -110,6 +133,23 @@ impl Places {
         if self.orgs.get(&org).is_some_and(|org| org.held == 0 && org.waiting.is_empty()) {
             self.orgs.remove(&org);
         }
+    }
+}
+
+impl Sharers {
+    fn note(&mut self, org: OrgId, now: Instant) {
+        if now.duration_since(self.since) >= LATELY {
+            let these = mem::take(&mut self.these);
+            self.before = if now.duration_since(self.since) < 2 * LATELY { these } else { HashSet::new() };
+            self.since = now;
+        }
+        self.these.insert(org);
+    }
+
+    /// At least one.
+    fn count(&self) -> u32 {
+        let count = self.these.len().max(self.before.len()).max(1);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
 
@@ -167,6 +207,26 @@ mod tests {
         assert!(one_of_the_noise.is_some() && polled(waits.as_mut()).is_none());
         drop(second);
         assert!(polled(waits.as_mut()).is_some(), "the rest of the noise waits behind");
+    }
+
+    #[test]
+    fn the_more_there_are_the_less_each_has_until_the_others_have_been_gone_for_a_while() {
+        let (turns, begun) = (Turns::new(32), Instant::now());
+        let note = |org, seconds| turns.lock().sharers.note(org, begun + LATELY * seconds);
+        let noisy = OrgId::new();
+        note(noisy, 0);
+        assert_eq!(turns.lock().share(), 16, "half");
+        (0..3).for_each(|_| note(OrgId::new(), 0));
+        assert_eq!(turns.lock().share(), 8);
+        (0..100).for_each(|_| note(OrgId::new(), 0));
+        assert_eq!(turns.lock().share(), 2, "never less");
+        note(noisy, 1);
+        assert_eq!(turns.lock().share(), 2, "they were there a moment ago");
+        note(noisy, 2);
+        assert_eq!(turns.lock().share(), 16);
+        (0..3).for_each(|_| note(OrgId::new(), 2));
+        note(noisy, 60);
+        assert_eq!(turns.lock().share(), 16, "nobody was there for long");
     }
 
     #[test]

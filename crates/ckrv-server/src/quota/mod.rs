@@ -45,6 +45,7 @@ pub async fn count_job(state: &AppState, mut tx: Tx, org: OrgId, actor: Actor) -
     let Some(standing) = quotas::count_job(&mut tx, org).await? else { return Ok(tx) };
     drop(tx);
     note(state, org, actor, &standing).await?;
+    rate::hold_back(state, org).await;
     Err(exceeded(standing).into())
 }
 

@@ -19,13 +19,15 @@ use crate::state::AppState;
 pub async fn charge_caller(state: &AppState, auth: &Auth, extensions: &Extensions) -> ApiResult<()> {
     let standings = standings(extensions);
     if let Some(per_minute) = NonZeroU32::new(state.config.rate_per_key) {
-        let standing = charge(state, "key", &bucket_of(auth.principal), per_minute, standings).await?;
-        granted(state, "caller", standing).await?;
+        let bucket = bucket_of(auth.principal);
+        let standing = charge(state, "key", &bucket, per_minute, standings).await?;
+        granted(state, "caller", &bucket, standing).await?;
     }
     // An organization without a limit has no row that all of its requests would queue at.
     if let Some(per_minute) = quota::requests_per_minute(state, auth.org).await? {
-        let standing = charge(state, "organization", &bucket_of_org(auth.org), per_minute, standings).await?;
-        granted(state, "organization", standing).await?;
+        let bucket = bucket_of_org(auth.org);
+        let standing = charge(state, "organization", &bucket, per_minute, standings).await?;
+        granted(state, "organization", &bucket, standing).await?;
     }
     Ok(())
 }
@@ -42,12 +44,17 @@ pub async fn sent_by(
     Ok(found.map(|(ahead, arrives_at)| (sent(ahead), arrives_at)))
 }
 
-async fn granted(state: &AppState, whose: &str, charged: Result<(), Standing>) -> ApiResult<()> {
+async fn granted(state: &AppState, whose: &str, bucket: &str, charged: Result<(), Standing>) -> ApiResult<()> {
     if let Err(standing) = charged {
-        state.gates.hold_back().await;
+        state.gates.hold_back(bucket).await;
         return Err(refused(whose, standing));
     }
     Ok(())
+}
+
+/// Before an organization is told that it has used something up.
+pub async fn hold_back(state: &AppState, org: OrgId) {
+    state.gates.hold_back(&bucket_of_org(org)).await;
 }
 
 async fn charge(

@@ -18,7 +18,11 @@ const BELIEVED: Duration = Duration::from_secs(1);
 const AT_ONCE: u32 = 64;
 /// How long a refusal is held back …
 const HELD_BACK: Duration = Duration::from_millis(250);
-/// … of so many at once; each is an open connection.
+/// … the longer, the more of one bucket are: so much for each …
+const FOR_EACH: Duration = Duration::from_millis(20);
+/// … and so long at most.
+const HELD_BACK_AT_MOST: Duration = Duration::from_secs(2);
+/// So many are held back at once, of all buckets; each is an open connection.
 const HELD: usize = 2000;
 
 /// How far ahead of its time a bucket is now; or how long until a request is granted again.
@@ -35,6 +39,8 @@ pub struct Gates {
 struct Bucket {
     gate: tokio::sync::Mutex<Gate>,
     waiting: AtomicU32,
+    /// Refusals that are held back.
+    held: AtomicU32,
 }
 
 /// What is known of a bucket.
@@ -68,8 +74,8 @@ impl Gates {
     where
         F: Future<Output = Result<Charged, E>>,
     {
-        let bucket = Arc::clone(self.lock().entry(bucket.to_owned()).or_default());
-        let waits = Waits::new(&bucket.waiting);
+        let bucket = self.bucket(bucket);
+        let waits = Counted::new(&bucket.waiting);
         let mut gate = bucket.gate.lock().await;
         drop(waits);
         if let Some(known) = gate.known(interval) {
@@ -95,10 +101,11 @@ impl Gates {
     }
 
     /// Before somebody is told that they are refused.
-    pub async fn hold_back(&self) {
-        if let Ok(_held) = self.held.try_acquire() {
-            tokio::time::sleep(HELD_BACK).await;
-        }
+    pub async fn hold_back(&self, bucket: &str) {
+        let Ok(_held) = self.held.try_acquire() else { return };
+        let bucket = self.bucket(bucket);
+        let _counted = Counted::new(&bucket.held);
+        tokio::time::sleep(held_back(bucket.held.load(Ordering::Relaxed))).await;
     }
 
     /// Forgets those that nobody is at and of which nothing is known.
@@ -109,22 +116,31 @@ impl Gates {
         gates.shrink_to_fit();
     }
 
+    fn bucket(&self, name: &str) -> Arc<Bucket> {
+        Arc::clone(self.lock().entry(name.to_owned()).or_default())
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Bucket>>> {
         self.by_bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One more that waits, until it is dropped.
-struct Waits<'a>(&'a AtomicU32);
+/// How long a refusal is held back that is one of so many.
+fn held_back(of: u32) -> Duration {
+    FOR_EACH.saturating_mul(of).clamp(HELD_BACK, HELD_BACK_AT_MOST)
+}
 
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicU32) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+/// One more, until it is dropped.
+struct Counted<'a>(&'a AtomicU32);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -233,6 +249,19 @@ mod tests {
 
         let last = futures::future::join_all((0..3).map(|_| charge(&gates, &room))).await;
         assert_eq!(last.iter().filter(|each| each.is_ok()).count(), 1, "{last:?}");
+    }
+
+    #[tokio::test]
+    async fn refusals_are_held_back_the_longer_the_more_there_are_of_one_bucket() {
+        assert_eq!((held_back(1), held_back(50), held_back(u32::MAX)), (HELD_BACK, SECOND, HELD_BACK_AT_MOST));
+        let gates = Gates::default();
+        let held = |name: &str| gates.bucket(name).held.load(Ordering::Relaxed);
+        let mut refused =
+            Box::pin(futures::future::join3(gates.hold_back("a"), gates.hold_back("a"), gates.hold_back("b")));
+        assert!(futures::poll!(&mut refused).is_pending());
+        assert_eq!((held("a"), held("b")), (2, 1));
+        drop(refused);
+        assert_eq!((held("a"), held("b")), (0, 0));
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use ckrv_types::{Problem, ProblemCode};
 
 use crate::error::ApiError;
 
-pub use caller::{charge_caller, sent_by};
+pub use caller::{charge_caller, hold_back, sent_by};
 pub use gates::Gates;
 
 const WINDOW: Duration = Duration::from_mins(1);

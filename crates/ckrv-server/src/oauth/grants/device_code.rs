@@ -19,16 +19,15 @@ const EXPIRED: Refusal = Refusal::new(Code::ExpiredToken, "Nobody has decided in
 
 pub async fn exchange(state: &AppState, asked: &Asked) -> OAuthResult<Tokens> {
     let device_hash = tokens::hash(asked.params.required("device_code", "device_code is missing.")?);
+    if let Some(early) = device_codes::poll(state.db.system_pool(), &device_hash, asked.client.id).await? {
+        return Err(if early { SLOW_DOWN } else { PENDING }.into());
+    }
     let issuing = Issuing::new(state).await?;
     let mut tx = state.db.system().await?;
     let polled = device_codes::lock(&mut tx, &device_hash).await?;
     let polled = polled.filter(|polled| polled.client == asked.client.id).ok_or(Refusal::GRANT)?;
     let (user, org) = match polled.standing {
-        Standing::Pending { early } => {
-            device_codes::note_poll(&mut tx, &device_hash, early).await?;
-            tx.commit().await?;
-            return Err(if early { SLOW_DOWN } else { PENDING }.into());
-        }
+        Standing::Pending => return Err(PENDING.into()),
         Standing::Denied => return Err(DENIED.into()),
         Standing::Expired => return Err(EXPIRED.into()),
         Standing::Redeemed => return Err(Refusal::GRANT.into()),
