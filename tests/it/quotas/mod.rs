@@ -2,6 +2,7 @@
 
 mod counting;
 mod fields;
+mod neighbours;
 mod rates;
 mod room;
 mod tiers;
