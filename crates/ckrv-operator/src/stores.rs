@@ -1,5 +1,7 @@
 //! What is kept in memory of the cluster: its AgentJobs, their pods and the classes, without what is never read of them.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -12,6 +14,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use crate::causes::{self, End};
 use crate::crd::{AgentJob, JobClass};
 use crate::names;
 use crate::triggers::Triggers;
@@ -31,7 +34,12 @@ pub struct Stores {
     pub classes: Store<JobClass>,
     /// What the cluster's own parts warn of about pods: some of it never stands in a pod's status, some of it late.
     warnings: Store<PodEvent>,
+    /// Pods that the cluster took away and that are gone, by name: that may be all within one look.
+    taken: Taken,
 }
+
+/// Whose each was, and why.
+type Taken = Arc<Mutex<HashMap<String, (String, End)>>>;
 
 /// The watches behind them did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +68,9 @@ impl Stores {
                 },
             )
         };
+        let taken = Taken::default();
         let pods = {
+            let taken = Arc::clone(&taken);
             let (triggers, config) = (triggers.clone(), watcher::Config::default().labels(names::POD_SELECTOR));
             reflect(
                 Api::<Pod>::namespaced(client.clone(), namespace),
@@ -71,6 +81,11 @@ impl Stores {
                 move |event| match event {
                     Event::Apply(pod) | Event::Delete(pod) => {
                         if let Some(owner) = names::owner_of(&pod.metadata) {
+                            if matches!(event, Event::Delete(_))
+                                && let Some(end) = causes::taken_away(pod)
+                            {
+                                lock(&taken).insert(name(pod).to_owned(), (owner.name.clone(), end));
+                            }
                             triggers.look_at_named(&owner.name);
                         }
                     }
@@ -114,7 +129,18 @@ impl Stores {
                 },
             )
         };
-        Self { jobs, pods, classes, warnings }
+        Self { jobs, pods, classes, warnings, taken }
+    }
+
+    /// Why the cluster took a pod away that is gone; none if it did not, or nobody saw it.
+    pub fn taken_away(&self, pod: &str) -> Option<End> {
+        lock(&self.taken).get(pod).map(|(_, end)| end.clone())
+    }
+
+    /// Forgets the pods of AgentJobs that are gone.
+    pub fn forget_taken(&self) {
+        let is_there = |job: &String| self.jobs.find(|known| name(known) == job).is_some();
+        lock(&self.taken).retain(|_, (job, _)| is_there(job));
     }
 
     /// Why its kubelet evicts a pod; none if it does not.
@@ -181,6 +207,10 @@ where
         }
     });
     reader
+}
+
+fn lock(taken: &Taken) -> MutexGuard<'_, HashMap<String, (String, End)>> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn name<K: Resource>(object: &K) -> &str {

@@ -23,7 +23,13 @@ async fn a_code_that_is_confirmed_signs_in() {
     let user = me.user.unwrap();
     assert_eq!((user.id, user.name.as_str(), user.role), (desk.user, "Ada", Role::Owner));
     let shown = desk.says(&["cloud", "whoami"]).await.exits(0).out;
-    for text in ["Ada <ada@example.com>", "owner", "read, run, manage", "encrypted; the key is in a file of yours"] {
+    for text in [
+        "Ada <ada@example.com>",
+        "owner",
+        "read, run, manage",
+        "token until",
+        "encrypted; the key is in a file of yours",
+    ] {
         assert!(shown.contains(text), "{text} is not in {shown}");
     }
     assert!(!shown.contains("ck_refresh") && !shown.contains("eyJ"), "{shown}");

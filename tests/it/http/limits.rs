@@ -1,5 +1,10 @@
-use ckrv_tests::replica::Loops;
-use ckrv_types::{Problem, ProblemCode};
+use std::time::Duration;
+
+use ckrv_server::auth::{KeyOwner, Principal};
+use ckrv_tests::replica::{Loops, spec, submit};
+use ckrv_tests::wait::wait_for;
+use ckrv_types::identity::WhoAmI;
+use ckrv_types::{Problem, ProblemCode, ServiceAccountId, limits};
 use reqwest::{Response, StatusCode};
 
 use super::Plain;
@@ -96,4 +101,40 @@ async fn workers_are_charged_for_refused_credentials_alone() {
         assert_eq!(append("guess").await, StatusCode::UNAUTHORIZED);
     }
     assert_eq!(append("guess").await, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_streams_open_and_is_refused_one_more_of_any_kind() {
+    let plain = Plain::with(&[]).await;
+    let job = submit(&plain.installation.client(), spec()).await.id;
+    let ask = async |path: &str, accept: &str, key: &str| {
+        plain.http.get(plain.url(path)).bearer_auth(key).header("accept", accept).send().await.unwrap()
+    };
+    let me: WhoAmI = ask("/v1/whoami", "application/json", plain.key()).await.json().await.unwrap();
+    // As many connections would be more than a process has files.
+    let caller = Principal::Key { key: me.key.unwrap().id, owner: KeyOwner::ServiceAccount(ServiceAccountId::new()) };
+    let streams = &plain.installation.state().streams;
+    let mut open: Vec<_> = (0..limits::STREAMS_PER_KEY).map(|_| streams.open(caller).unwrap()).collect();
+    let paths = [
+        (format!("/v1/jobs/{job}/logs?follow=true"), "text/plain"),
+        (format!("/v1/jobs/{job}/logs"), "text/event-stream"),
+        (format!("/v1/jobs/{job}/events"), "text/event-stream"),
+        ("/v1/audit".to_owned(), "application/x-ndjson"),
+    ];
+    for (path, accept) in &paths {
+        let refused = ask(path, accept, plain.key()).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{path} as {accept}");
+        let problem: Problem = refused.json().await.unwrap();
+        assert_eq!(problem.code, ProblemCode::RateLimited, "{path} as {accept}");
+    }
+    open.pop();
+    for (path, accept) in &paths {
+        let answer = ask(path, accept, plain.key()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path} as {accept}");
+        drop(answer);
+        wait_for("the stream's place is free again", Duration::from_secs(10), async || {
+            streams.open(caller).ok().map(drop)
+        })
+        .await;
+    }
 }

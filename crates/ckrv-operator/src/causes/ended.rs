@@ -39,21 +39,22 @@ pub fn look(pod: &Pod) -> Option<End> {
 
 /// Why a pod is being taken away; none if it is not.
 pub fn disruption(pod: &Pod) -> Option<End> {
-    let found = condition(pod, DISRUPTION).filter(|found| found.status == "True");
-    if let Some(found) = found {
-        let told = found.message.as_deref().unwrap_or_default();
-        let (cause, what) = match found.reason.as_deref().unwrap_or_default() {
-            "DeletionByTaintManager" => (Cause::NodeLost, "its node stopped answering or was tainted"),
-            "DeletionByPodGC" => (Cause::NodeLost, "its node is gone"),
-            "PreemptionByScheduler" => (Cause::Evicted, "a pod of higher priority took its place"),
-            "EvictionByEvictionAPI" => (Cause::Evicted, "its node was drained"),
-            "TerminationByKubelet" => (Cause::Evicted, "its node evicted it"),
-            _ => (Cause::Evicted, "it was taken away"),
-        };
-        return Some(End::new(cause, format!("pod {}: {what}: {told}", name(pod))));
-    }
-    pod.metadata.deletion_timestamp.as_ref()?;
-    Some(deleted(name(pod)))
+    taken_away(pod).or_else(|| pod.metadata.deletion_timestamp.as_ref().map(|_| deleted(name(pod))))
+}
+
+/// Why the cluster itself takes a pod away; none if it does not, or somebody deletes it.
+pub fn taken_away(pod: &Pod) -> Option<End> {
+    let found = condition(pod, DISRUPTION).filter(|found| found.status == "True")?;
+    let told = found.message.as_deref().unwrap_or_default();
+    let (cause, what) = match found.reason.as_deref().unwrap_or_default() {
+        "DeletionByTaintManager" => (Cause::NodeLost, "its node stopped answering or was tainted"),
+        "DeletionByPodGC" => (Cause::NodeLost, "its node is gone"),
+        "PreemptionByScheduler" => (Cause::Evicted, "a pod of higher priority took its place"),
+        "EvictionByEvictionAPI" => (Cause::Evicted, "its node was drained"),
+        "TerminationByKubelet" => (Cause::Evicted, "its node evicted it"),
+        _ => (Cause::Evicted, "it was taken away"),
+    };
+    Some(End::new(cause, format!("pod {}: {what}: {told}", name(pod))))
 }
 
 /// The pod with what its kubelet will have written when all of it has ended: that it evicts it, and `why`.

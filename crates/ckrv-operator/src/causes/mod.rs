@@ -8,7 +8,7 @@ use ckrv_types::Cause;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 
-pub use ended::{deleted, disruption, evicted};
+pub use ended::{deleted, disruption, evicted, taken_away};
 pub use waiting::{Trouble, TroubleKind};
 
 use crate::pod::{AGENT, INSTALL, ORCHESTRATOR};

@@ -39,6 +39,7 @@ impl Memory {
 
     /// Forgets what is gone.
     pub fn tidy(&self, stores: &Stores) {
+        stores.forget_taken();
         lock(&self.going).retain(|uid| {
             stores.pods.find(|pod| pod.metadata.uid.as_ref() == Some(uid)).is_some()
                 || stores.jobs.find(|job| job.metadata.uid.as_ref() == Some(uid)).is_some()

@@ -35,6 +35,7 @@ pub fn observe(job: &Arc<AgentJob>, context: &Context) -> View {
         wanted,
         by_hand: job.spec.is_by_hand().then(|| by_hand(job, context)),
         hindrance: own.as_deref().and_then(|pod| context.stores.hindrance(pod)),
+        taken_away: id.and_then(|job| context.stores.taken_away(&AttemptId { job, number }.to_string())),
         pod: own,
         earlier_pods: (1..number).filter_map(pod).collect(),
         class: class(job, context),

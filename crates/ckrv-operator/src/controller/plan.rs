@@ -40,6 +40,8 @@ pub struct View {
     pub by_hand: Option<ByHand>,
     /// Of the attempt that the object stands for.
     pub pod: Option<Arc<Pod>>,
+    /// Why the cluster took the pod away, which is gone.
+    pub taken_away: Option<End>,
     /// What kept its node from starting it at some try, in the node's words.
     pub hindrance: Option<String>,
     pub earlier_pods: Vec<Arc<Pod>>,
@@ -198,7 +200,7 @@ fn without_pod(view: &View, attempt: AttemptId, wanted: &Wanted) -> Plan {
     let status = view.job.status.as_ref().filter(|status| status.attempt == Some(i64::from(attempt.number)));
     let recorded = status.and_then(|status| status.pod_name.as_deref());
     if recorded.is_some() || wanted.assignment.started {
-        let disrupted = view.job.status.as_ref().and_then(status::disrupted);
+        let disrupted = view.job.status.as_ref().and_then(status::disrupted).or_else(|| view.taken_away.clone());
         let end = disrupted.unwrap_or_else(|| causes::deleted(&attempt.to_string()));
         return judged::fail(view, attempt, &end);
     }

@@ -57,6 +57,7 @@ fn view() -> View {
         wanted: Answer::Wanted(wanted(1, false)),
         by_hand: None,
         pod: None,
+        taken_away: None,
         hindrance: None,
         earlier_pods: Vec::new(),
         class: Class { name: "default".to_owned(), version: None, spec: Some(JobClassSpec::default()) },
@@ -284,6 +285,20 @@ fn a_pod_that_is_being_taken_away_goes_on_and_its_end_has_the_cause_of_who_took_
     assert_snapshot!("taken_away", shown(&first));
     let gone = plan(&View { pod: None, ..after(view, &first, 5) });
     assert_snapshot!("taken_away_and_gone", shown(&gone));
+}
+
+#[test]
+fn a_pod_that_was_marked_and_gone_before_anybody_looked_ended_by_what_it_was_marked_with() {
+    let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+    let first = plan(&View { pod: pod(9, status(creating.clone(), creating)), ..view() });
+    let end = End::new(Cause::NodeLost, "pod p: its node is gone: m");
+    let gone = View { taken_away: Some(end.clone()), pod: None, ..after(view(), &first, 5) };
+    let told = plan(&gone).actions;
+    let is_end = |action: &Action| {
+        matches!(action, Action::Tell(Observation { phase: Phase::Ended, cause: Some(Cause::NodeLost), message: Some(message), .. })
+            if *message == end.message)
+    };
+    assert!(told.iter().any(is_end), "{told:?}");
 }
 
 #[test]
